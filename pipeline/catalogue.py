@@ -1,0 +1,258 @@
+"""The items as arrays: dense index, hashed attributes, and a timeline of price and availability.
+
+Dense ids are private to a process: an item of the bundle has its place in UTF-8 order of item ids; live items
+follow in store order. Letters: N items (the unknown one included), L levels of category.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.batch import Mask
+from pipeline.errors import ArtifactError
+from pipeline.features.ids import Keys, key, key_column
+from pipeline.logs.events import COLUMNS
+
+LEVELS = 4
+UNKNOWN = 0  # the dense index that stands for every item nobody has heard of
+NEVER = -(2**62)
+_FIELDS = [name for name in COLUMNS["item"] if name not in ("event_id", "received")]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What changes about items, in order of time: `[C]` each."""
+
+    time: NDArray[np.int64]
+    item: NDArray[np.int32]
+    available: Mask
+    price: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """rows: the latest description of each item, one row a dense id; timeline: see there.
+
+    An item the log names but never describes is valid and always available. Dense item UNKNOWN, with the id "" no
+    event can have, is never available: it stands for what a caller names and nobody knows.
+    """
+
+    rows: pl.DataFrame
+    timeline: Timeline
+    bundled: int
+    _cursor: "_Cursor" = field(default_factory=lambda: _Cursor(), repr=False, compare=False)  # noqa: PLW0108 (defined below)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return self.rows["item_id"].to_list()
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        return {item: place for place, item in enumerate(self.ids)}
+
+    @cached_property
+    def tie(self) -> NDArray[np.int32]:
+        """`[N]`: rank by item_id in UTF-8 order, which decides between equal scores."""
+        order = np.argsort(self.rows["item_id"].to_numpy(), kind="stable") if len(self) else np.empty(0, int)
+        tie = np.empty(len(self), dtype=np.int32)
+        tie[order] = np.arange(len(self), dtype=np.int32)
+        return tie
+
+    @cached_property
+    def kind(self) -> Keys:
+        return key_column(self.rows["kind"])
+
+    @cached_property
+    def brand(self) -> Keys:
+        """`[N]` key, 0 = none."""
+        return _keys_or_zero(self.rows["brand"])
+
+    @cached_property
+    def region(self) -> Keys:
+        return _keys_or_zero(self.rows["region"])
+
+    @cached_property
+    def category(self) -> Keys:
+        """`[N, L]` key of each prefix of the category path, 0 where the path is shorter."""
+        levels = []
+        for level in range(1, LEVELS + 1):
+            path = self.rows.select(
+                pl.when(pl.col("category").list.len() >= level)
+                .then(pl.col("category").list.head(level).list.join("\x1f"))
+                .alias("path")
+            )["path"]
+            levels.append(_keys_or_zero(path))
+        return np.stack(levels, axis=1)
+
+    @cached_property
+    def labels(self) -> tuple[Keys, NDArray[np.int64]]:
+        """Keys of tags (`tag:x`) and attributes (`name=value`), and the item each belongs to; both `[T]`."""
+        found: list[int] = []
+        owner: list[int] = []
+        rows = self.rows.select("tags", "attributes").iter_rows()
+        for place, (tags, attributes) in enumerate(rows):
+            names = [f"tag:{tag}" for tag in tags or ()]
+            if attributes and attributes != "{}":
+                names += [
+                    attribute_label(name, value)
+                    for name, values in msgspec.json.decode(attributes).items()
+                    for value in (values if isinstance(values, list) else [values])
+                ]
+            found += [key(name) for name in names]
+            owner += [place] * len(names)
+        return np.array(found, dtype=np.int64), np.array(owner, dtype=np.int64)
+
+    @cached_property
+    def created(self) -> NDArray[np.int64]:
+        """`[N]` ms of the first description, NEVER where there is none."""
+        created = np.full(len(self), NEVER, dtype=np.int64)
+        items, first = np.unique(self.timeline.item, return_index=True)
+        created[items] = self.timeline.time[first]
+        return created
+
+    def at(self, time: int) -> "Snapshot":
+        """Price and availability as of a moment: rows with time <= `time`."""
+        return self._cursor.at(self, time)
+
+    def extend(self, rows: pl.DataFrame, mentioned: pl.Series | None = None) -> "Catalogue":
+        """With more item rows (`COLUMNS["item"]`, sorted by time) and items only mentioned by id.
+
+        Known items keep their dense id; new ones follow in the order given.
+        """
+        new = _described(rows)
+        if mentioned is not None:
+            names = pl.DataFrame({"item_id": mentioned.unique(maintain_order=True)})
+            names = names.join(new, on="item_id", how="anti").join(self.rows, on="item_id", how="anti")
+            new = pl.concat([new, _undescribed(names["item_id"])])
+        if not len(new):
+            return self
+        fresh = new.join(self.rows.select("item_id"), on="item_id", how="anti", maintain_order="left")
+        changed = new.join(self.rows.select("item_id"), on="item_id", how="semi")
+        kept = self.rows.update(changed, on="item_id", how="left", include_nulls=True) if len(changed) else self.rows
+        extended = Catalogue(pl.concat([kept, fresh]), self.timeline, self.bundled)
+        return Catalogue(extended.rows, _join(self.timeline, _timeline(rows, extended)), self.bundled)
+
+    def dense(self, item_ids: pl.Series) -> NDArray[np.int32]:
+        """The dense index of each id, -1 for unknown ones."""
+        if len(item_ids) < 5_000:
+            index = self.index
+            return np.array([index.get(item, -1) for item in item_ids], dtype=np.int32)
+        places = pl.DataFrame({"item_id": self.rows["item_id"]}).with_row_index("place")
+        found = pl.DataFrame({"item_id": item_ids}).join(places, on="item_id", how="left", maintain_order="left")
+        return found["place"].cast(pl.Int32).fill_null(-1).to_numpy()
+
+    def save(self, folder: Path) -> None:
+        self.rows.write_parquet(folder / "items.parquet")
+        line = self.timeline
+        frame = {"time": line.time, "item": line.item, "available": line.available, "price": line.price}
+        pl.DataFrame(frame).write_parquet(folder / "timeline.parquet")
+
+    @classmethod
+    def open(cls, folder: Path) -> "Catalogue":
+        try:
+            rows = pl.read_parquet(folder / "items.parquet", memory_map=False)
+            frame = pl.read_parquet(folder / "timeline.parquet", memory_map=False)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ArtifactError("items.parquet", f"a readable catalogue ({error})", place=str(folder)) from error
+        line = Timeline(*(frame[name].to_numpy() for name in ("time", "item", "available", "price")))
+        return cls(rows, line, len(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """available: `[N]`; price: `[N]`, nan = unknown. Do not write to them."""
+
+    version: int
+    available: Mask
+    price: NDArray[np.float64]
+
+
+class _Cursor:
+    """Remembers the last snapshot, since requests mostly come in order of time."""
+
+    def __init__(self) -> None:
+        self.last: Snapshot | None = None
+
+    def at(self, catalogue: Catalogue, time: int) -> Snapshot:
+        line = catalogue.timeline
+        version = int(np.searchsorted(line.time, time, side="right"))
+        last = self.last
+        if last is not None and last.version == version:
+            return last
+        if last is None or last.version > version:
+            available = np.ones(len(catalogue), dtype=np.bool_)
+            available[line.item] = False
+            available[UNKNOWN] = False
+            last = Snapshot(0, available, np.full(len(catalogue), np.nan))
+        since = slice(last.version, version)
+        available, price = last.available.copy(), last.price.copy()
+        available[line.item[since]] = line.available[since]
+        price[line.item[since]] = line.price[since]
+        self.last = Snapshot(version, available, price)
+        return self.last
+
+
+def attribute_label(name: str, value: object) -> str:
+    """How one attribute value is keyed; numbers and booleans by their JSON text."""
+    return f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+
+
+def build_catalogue(items: pl.DataFrame, mentioned: pl.Series) -> Catalogue:
+    """From item rows sorted by time, and every id the log mentions; dense ids in UTF-8 order of item_id."""
+    new = _described(items)
+    names = pl.DataFrame({"item_id": pl.concat([mentioned, pl.Series([""])]).unique()})
+    names = names.join(new, on="item_id", how="anti")
+    rows = pl.concat([new, _undescribed(names["item_id"])]).sort("item_id")
+    bare = Catalogue(rows, _no_changes(), len(rows))
+    return Catalogue(rows, _timeline(items, bare), len(rows))
+
+
+def _described(items: pl.DataFrame) -> pl.DataFrame:
+    """The latest row of each item, in order of first appearance."""
+    return items.select(_FIELDS).unique("item_id", keep="last", maintain_order=True)
+
+
+def _undescribed(item_ids: pl.Series) -> pl.DataFrame:
+    schema = {name: kind for name, kind in COLUMNS["item"].items() if name in _FIELDS}
+    empty = pl.DataFrame(schema=schema)
+    bare = pl.DataFrame({"item_id": item_ids}, schema={"item_id": pl.String()})
+    return pl.concat([empty, bare], how="diagonal").with_columns(
+        kind=pl.lit("product"), sponsored=pl.lit(False), available=pl.lit(True), attributes=pl.lit("{}")
+    )
+
+
+def _timeline(items: pl.DataFrame, catalogue: Catalogue) -> Timeline:
+    return Timeline(
+        items["time"].to_numpy(),
+        catalogue.dense(items["item_id"]),
+        items["available"].fill_null(True).to_numpy(),
+        items["price"].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
+    )
+
+
+def _no_changes() -> Timeline:
+    return Timeline(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.bool_), np.empty(0))
+
+
+def _join(left: Timeline, right: Timeline) -> Timeline:
+    time = np.concatenate([left.time, right.time])
+    order = np.argsort(time, kind="stable")
+    return Timeline(
+        time[order],
+        np.concatenate([left.item, right.item])[order],
+        np.concatenate([left.available, right.available])[order],
+        np.concatenate([left.price, right.price])[order],
+    )
+
+
+def _keys_or_zero(column: pl.Series) -> Keys:
+    return np.where(column.is_null().to_numpy(), 0, key_column(column))

@@ -1,0 +1,42 @@
+"""One `podium.toml`, a section per package; each package declares and validates only its own."""
+
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Frozen, and refuses keys it does not know. Every section extends it beside the code it configures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+C = TypeVar("C", bound=Config)
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """The whole file as plain values. Raises ConfigError for a missing or malformed file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("file", "an existing TOML file; `podium init` writes one", place=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("file", f"valid TOML in UTF-8 ({error})", place=str(path)) from error
+
+
+def load_section(path: Path | None, section: str, kind: type[C]) -> C:
+    """Read one package's section; `None` gives the defaults.
+
+    Raises ConfigError naming the file, the key and what was expected.
+    """
+    values = {} if path is None else read_toml(path).get(section, {})
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or section
+        raise ConfigError(key, str(first["msg"]), place=f"{path} [{section}]", received=first.get("input")) from error

@@ -1,0 +1,99 @@
+"""What each subject did last, as of a moment: events with time < t and received < t, in real time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.features.ids import Keys
+
+Ms = NDArray[np.int64]
+_LATE_SLACK = 8  # places looked back further, so that a few late arrivals do not shorten the history
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The last actions of R subjects, oldest first, padded at the front. All `[R, H]`; item -1 = none."""
+
+    item: NDArray[np.int32]
+    action: NDArray[np.int8]
+    time: Ms
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Events sorted by (subject, time). keys: `[U]` sorted; start: `[U + 1]`; the rest `[E]`."""
+
+    keys: Keys
+    start: NDArray[np.int64]
+    time: Ms
+    received: Ms
+    item: NDArray[np.int32]
+    action: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, key: Keys, time: Ms, received: Ms, item: NDArray[np.int32], action: NDArray[np.int8]) -> "Sequences":
+        """From events in any order; ties in time are ordered by item, then action, so that delivery does not matter."""
+        order = np.lexsort((action, item, time, key))
+        keys, first = np.unique(key[order], return_index=True)
+        start = np.append(first, len(key)).astype(np.int64)
+        return cls(keys, start, time[order], received[order], item[order], action[order])
+
+    def merge(self, other: "Sequences") -> "Sequences":
+        """Both sets of events, as if built at once."""
+        if not len(other.item):
+            return self
+        both = [
+            np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(self._events(), other._events(), strict=True)
+        ]
+        return Sequences.of(*both)
+
+    def _events(self) -> tuple[Keys, Ms, Ms, NDArray[np.int32], NDArray[np.int8]]:
+        return np.repeat(self.keys, np.diff(self.start)), self.time, self.received, self.item, self.action
+
+    def last(self, key: Keys, now: Ms, n: int) -> Past:
+        """The last `n` actions of each subject before `now`. key, now: `[R]`."""
+        rows = len(key)
+        if not len(self.keys):
+            return _nothing(rows, n)
+        place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
+        known = self.keys[place] == key
+        low = self.start[place]
+        high = self._before(place, now)
+        look = n + _LATE_SLACK
+        index = high[:, None] + np.arange(-look, 0)[None, :]
+        valid = (index >= low[:, None]) & known[:, None]
+        index = np.where(valid, index, 0)
+        valid &= self.received[index] < now[:, None]
+        order = np.argsort(valid, axis=1, kind="stable")[:, -n:]
+        index, valid = np.take_along_axis(index, order, axis=1), np.take_along_axis(valid, order, axis=1)
+        return Past(
+            np.where(valid, self.item[index], -1).astype(np.int32),
+            np.where(valid, self.action[index], -1).astype(np.int8),
+            np.where(valid, self.time[index], 0),
+        )
+
+    def _before(self, place: NDArray[np.intp], now: Ms) -> Ms:
+        """`[R]`: the first event of each subject at or after `now`, by bisection on all rows at once."""
+        low, high = self.start[place].copy(), self.start[place + 1].copy()
+        while np.any(open_ := low < high):
+            middle = (low + high) // 2
+            earlier = self.time[np.minimum(middle, len(self.time) - 1)] < now
+            low = np.where(open_ & earlier, middle + 1, low)
+            high = np.where(open_ & ~earlier, middle, high)
+        return low
+
+    def save(self, folder: Path, name: str) -> None:
+        for part in ("keys", "start", "time", "received", "item", "action"):
+            np.save(folder / f"{name}.{part}.npy", getattr(self, part), allow_pickle=False)
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> "Sequences":
+        parts = ("keys", "start", "time", "received", "item", "action")
+        return cls(*(np.load(folder / f"{name}.{part}.npy", mmap_mode="r", allow_pickle=False) for part in parts))
+
+
+def _nothing(rows: int, n: int) -> Past:
+    shape = (rows, n)
+    return Past(np.full(shape, -1, np.int32), np.full(shape, -1, np.int8), np.zeros(shape, np.int64))

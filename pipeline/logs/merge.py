@@ -1,0 +1,108 @@
+"""New rows and a log become the next log: duplicates fall, changed days are written, the others linked.
+
+Which of several rows with one `event_id` stays is a minimum over (received, content), so it does not depend on the
+order in which they were delivered.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.logs.events import COLUMNS, TYPES, empty
+from pipeline.logs.spill import Spilled
+from pipeline.logs.store import DAY_MS, day_file, days, link, write_days
+
+BATCH_ROWS = 500_000  # rows in memory at a time, unless one day alone has more
+_DAY = (pl.col("time") // DAY_MS).cast(pl.Int32).alias("day")
+_HASH = pl.col("event_id").hash().alias("hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Rows by type before and after, for the types that gained rows."""
+
+    before: dict[str, int]
+    after: dict[str, int]
+
+
+def merge(spilled: Sequence[Spilled], log: Path, draft: Path) -> Merged:
+    """Write into `draft` the log that `log` and the spilled rows make together."""
+    merged = Merged({}, {})
+    for kind in TYPES:
+        new = [chunk.paths[kind] for chunk in spilled if kind in chunk.paths]
+        old = {day: day_file(log, kind, day) for day in days(log, kind)}
+        if new:
+            merged.before[kind] = _rows(old.values())
+            merged.after[kind] = _merge_kind(kind, new, old, draft)
+        else:
+            link_days(old, kind, draft)
+    return merged
+
+
+def link_days(files: Mapping[int, Path], kind: str, target: Path) -> None:
+    for day, path in files.items():
+        link(path, day_file(target, kind, day))
+
+
+def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path) -> int:
+    arriving = pl.scan_parquet(new).group_by(_DAY).len().sort("day").collect(engine="streaming")
+    fresh = dict(arriving.iter_rows())
+    winners, days_apart = _across_days(kind, [*new, *old.values()])
+    touched = sorted(fresh.keys() | days_apart)
+    untouched = {day: path for day, path in old.items() if day not in set(touched)}
+    link_days(untouched, kind, draft)
+    total = _rows(untouched.values())
+    sizes = {day: fresh.get(day, 0) + (_rows([old[day]]) if day in old else 0) for day in touched}
+    for batch in _batches(sizes):
+        files = [*new, *(old[day] for day in batch if day in old)]
+        rows = pl.scan_parquet(files).filter(_DAY.is_between(batch[0], batch[-1])).collect()
+        rows = rows.join(winners, on="event_id", how="anti")
+        rows = _deduplicated(pl.concat([rows, winners.filter(_DAY.is_between(batch[0], batch[-1]))]))
+        write_days(draft, kind, rows)
+        total += len(rows)
+    return total
+
+
+def _across_days(kind: str, files: list[Path]) -> tuple[pl.DataFrame, set[int]]:
+    """The row that stays of each event_id found on several days, and all the days it was found on.
+
+    Ids are compared by hash first, so that only rows that may repeat are held whole.
+    """
+    scan = pl.scan_parquet(files)
+    found = scan.select(_HASH, _DAY).collect(engine="streaming").unique()
+    repeated = found.filter(pl.col("hash").is_duplicated())
+    if repeated.is_empty():
+        return empty(kind), set()
+    rows = scan.filter(_HASH.is_in(repeated["hash"].unique().implode())).select(*COLUMNS[kind]).collect()
+    return _deduplicated(rows), set(repeated["day"])
+
+
+def _deduplicated(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of each event_id the row with the smallest (received, content)."""
+    twice = rows["event_id"].is_duplicated()
+    if not twice.any():
+        return rows
+    repeated = rows.filter(twice).with_columns(_content=pl.struct(rows.columns).struct.json_encode())
+    first = repeated.sort("event_id", "received", "_content").unique("event_id", keep="first")
+    return pl.concat([rows.filter(~twice), first.drop("_content")])
+
+
+def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:
+    """Runs of days, ascending, of at most `BATCH_ROWS` rows; a larger day stands alone."""
+    batch: list[int] = []
+    rows = 0
+    for day, size in sizes.items():
+        if batch and rows + size > BATCH_ROWS:
+            yield batch
+            batch, rows = [], 0
+        batch.append(day)
+        rows += size
+    if batch:
+        yield batch
+
+
+def _rows(files: Iterable[Path]) -> int:
+    paths = list(files)
+    return int(pl.scan_parquet(paths).select(pl.len()).collect().item()) if paths else 0

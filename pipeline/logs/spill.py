@@ -1,0 +1,51 @@
+"""Sound rows on their way into a log: one file a chunk and type, so that memory holds one chunk at a time."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+from pipeline.logs.decode import Chunk
+from pipeline.logs.importers.podium import Unit, read_unit
+from pipeline.logs.validate import Reject
+
+WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """A chunk whose frames lie in files: paths and rows by type."""
+
+    place: str
+    paths: dict[str, Path]
+    rows: dict[str, int]
+    rejects: list[Reject]
+    lines: int
+
+
+def spill(chunk: Chunk, folder: Path, name: str) -> Spilled:
+    paths = {kind: folder / f"{kind}-{name}.parquet" for kind in chunk.frames}
+    for kind, frame in chunk.frames.items():
+        frame.drop("line").write_parquet(paths[kind], compression="lz4")
+    rows = {kind: len(frame) for kind, frame in chunk.frames.items()}
+    return Spilled(chunk.place, paths, rows, chunk.rejects, chunk.lines)
+
+
+def spill_units(units: Sequence[Unit], folder: Path) -> Iterator[Spilled]:
+    """Spill in `WORKERS` processes, results in the order of the units, few of them ahead."""
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
+        numbered = iter(enumerate(units))
+        ahead = [_submit(pool, unit, folder, n) for n, unit in islice(numbered, 2 * WORKERS)]
+        while ahead:
+            yield from ahead.pop(0).result()
+            ahead += [_submit(pool, unit, folder, n) for n, unit in islice(numbered, 1)]
+
+
+def _submit(pool: ProcessPoolExecutor, unit: Unit, folder: Path, number: int) -> "Future[list[Spilled]]":
+    return pool.submit(_spill_unit, unit, folder, number)
+
+
+def _spill_unit(unit: Unit, folder: Path, number: int) -> list[Spilled]:
+    return [spill(chunk, folder, f"{number:06d}-{i:04d}") for i, chunk in enumerate(read_unit(unit))]

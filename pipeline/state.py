@@ -1,0 +1,219 @@
+"""What a request may know: the catalogue, counts by tick and what each subject did, all read as of a moment.
+
+Training, replay and the service hold the same State and grow it by the same `advance`, so that a number computed
+for a logged request is the number the service would have used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.catalogue import Catalogue
+from pipeline.features.counters import Counters
+from pipeline.features.ids import key_column, pair
+from pipeline.features.layers import CounterLayers, SequenceLayers
+from pipeline.features.sequences import Sequences
+from pipeline.features.text import normalise
+from pipeline.features.ticks import FOREVER, first_tick, usable_tick
+from pipeline.logs.events import empty, subject
+
+Frames = Mapping[str, pl.DataFrame]  # event type -> rows as `pipeline.logs.events.COLUMNS`
+
+ACTIONS = ("view", "click", "cart", "purchase", "like", "hide")
+COUNTED = ("shown", "positive", *ACTIONS)
+SETS = ("items", "segments", "query_items", "affinity", "queries")
+DAY = 24  # ticks
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """counters: name -> counts of COUNTED, keyed
+    items: dense item · segments: (segment, item) · query_items: (query, item) ·
+    affinity: (subject, category prefix) and (subject, brand) · queries: query.
+
+    history: positive actions; marks: hides and purchases. referred: what feedback may refer to by request_id.
+    gains: action -> gain; an action with a gain above 0 is positive. segment: the key of `context` to segment by.
+    """
+
+    clock: str
+    catalogue: Catalogue
+    counters: Mapping[str, CounterLayers]
+    history: SequenceLayers
+    marks: SequenceLayers
+    referred: pl.DataFrame
+    gains: Mapping[str, float]
+    segment: str
+
+    def tick(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The tick a request may use; on a log without clock time all of the history."""
+        return usable_tick(time) if self.clock == "exact" else np.full(len(time), FOREVER, dtype=np.int64)
+
+    def advance(self, events: Frames) -> "State":
+        """The state that knows these events as well; what they change shows from their own time on."""
+        events = {kind: events.get(kind, empty(kind)) for kind in ("item", "impression", "feedback")}
+        mentioned = [events["feedback"]["item_id"], _shown(events["impression"])["item_id"]]
+        catalogue = self.catalogue.extend(events["item"], pl.concat(mentioned))
+        facts = _facts(events, catalogue, self)
+        counters = {name: layers.add(facts.counters[name]) for name, layers in self.counters.items()}
+        return replace(
+            self,
+            catalogue=catalogue,
+            counters=counters,
+            history=self.history.add(facts.history),
+            marks=self.marks.add(facts.marks),
+            referred=facts.referred,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Counts and sequences; the catalogue is an artifact of its own."""
+        for name, layers in self.counters.items():
+            layers.base.merge(layers.recent).save(folder, name)
+        for name, sequence in (("history", self.history), ("marks", self.marks)):
+            whole = sequence.base if sequence.recent is None else sequence.base.merge(sequence.recent)
+            whole.save(folder, name)
+        self.referred.write_parquet(folder / "referred.parquet")
+        about = {"clock": self.clock, "gains": dict(self.gains), "segment": self.segment}
+        (folder / "state.json").write_bytes(msgspec.json.encode(about))
+
+    @classmethod
+    def open(cls, folder: Path, catalogue: Catalogue) -> "State":
+        about = msgspec.json.decode((folder / "state.json").read_bytes())
+        counters = {name: CounterLayers.of(Counters.open(folder, name, COUNTED)) for name in SETS}
+        history, marks = (SequenceLayers(Sequences.open(folder, name)) for name in ("history", "marks"))
+        referred = pl.read_parquet(folder / "referred.parquet", memory_map=False)
+        return cls(about["clock"], catalogue, counters, history, marks, referred, about["gains"], about["segment"])
+
+
+def initial_state(clock: str, catalogue: Catalogue, gains: Mapping[str, float], segment: str = "region") -> State:
+    """A state that has seen no event yet."""
+    counters = {name: CounterLayers.of(Counters.empty(COUNTED)) for name in SETS}
+    nothing = np.empty(0, dtype=np.int64)
+    blank = Sequences.of(nothing, nothing, nothing, nothing.astype(np.int32), nothing.astype(np.int8))
+    referred = pl.DataFrame(schema=_REFERRED)
+    return State(clock, catalogue, counters, SequenceLayers(blank), SequenceLayers(blank), referred, gains, segment)
+
+
+_REFERRED = {
+    "request_id": pl.String(),
+    "tick": pl.Int64(),
+    "query_key": pl.Int64(),
+    "segment_key": pl.Int64(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    counters: Mapping[str, Counters]
+    history: Sequences
+    marks: Sequences
+    referred: pl.DataFrame
+
+
+def _facts(events: Frames, catalogue: Catalogue, state: State) -> _Facts:
+    """What the events add, as counts and sequences over the catalogue's dense ids."""
+    pages = _pages(events["impression"], state.segment)
+    both_referred = pl.concat([state.referred, pages.select(*_REFERRED)])
+    referred = both_referred.sort("request_id", "tick").unique("request_id", keep="first", maintain_order=True)
+    shown = _shown_rows(events["impression"], pages, catalogue)
+    acts = _act_rows(events["feedback"], referred, catalogue, state.gains)
+    positive = acts.filter(pl.col("positive"))
+    named = acts.filter(pl.col("what") >= 0)
+    both = pl.concat([shown, named.select(shown.columns), positive.select(shown.columns).with_columns(what=pl.lit(1))])
+    searches = pages.filter(pl.col("query_key").is_not_null() & (pl.col("page") == 0))
+    counters = {
+        "items": _count(both, both["item"].cast(pl.Int64).to_numpy()),
+        "segments": _paired(positive.with_columns(what=pl.lit(1)), "segment_key"),
+        "query_items": _paired(both, "query_key"),
+        "affinity": _affinity(positive, catalogue),
+        "queries": _count(searches.with_columns(what=pl.lit(0)), searches["query_key"].to_numpy()),
+    }
+    marked = acts.filter(pl.col("action").is_in(["hide", "purchase"]))
+    return _Facts(counters, _sequence(positive), _sequence(marked), referred)
+
+
+def _shown(impressions: pl.DataFrame) -> pl.DataFrame:
+    pages = impressions.select("request_id", "page", pl.col("items").list.eval(pl.element().struct["item_id"]))
+    return pages.explode("items", empty_as_null=False).rename({"items": "item_id"})
+
+
+def _pages(impressions: pl.DataFrame, segment: str) -> pl.DataFrame:
+    """One row an impression: its tick, and the keys of its query and segment (null where it has none)."""
+    query = pl.Series("query", [None if q is None else normalise(q) for q in impressions["query"]], dtype=pl.String)
+    place = impressions["context"].str.json_path_match(f"$.{segment}")
+    tick = first_tick(impressions["time"].to_numpy(), impressions["received"].to_numpy())
+    return impressions.select("request_id", "page", "event_id").with_columns(
+        tick=pl.Series(tick, dtype=pl.Int64),
+        query_key=_key_or_null(query),
+        segment_key=_key_or_null(place),
+    )
+
+
+def _key_or_null(column: pl.Series) -> pl.Series:
+    keyed = pl.Series("key", key_column(column), dtype=pl.Int64)
+    return pl.select(pl.when(column.is_not_null()).then(keyed)).to_series()
+
+
+_ROWS = ("item", "tick", "what", "query_key", "segment_key")
+
+
+def _shown_rows(impressions: pl.DataFrame, pages: pl.DataFrame, catalogue: Catalogue) -> pl.DataFrame:
+    items = impressions.select("event_id", pl.col("items").list.eval(pl.element().struct["item_id"]).alias("item_id"))
+    rows = pages.join(items, on="event_id", maintain_order="left").explode("item_id", empty_as_null=False)
+    return rows.with_columns(
+        item=pl.Series(catalogue.dense(rows["item_id"]), dtype=pl.Int32), what=pl.lit(0, dtype=pl.Int32)
+    ).select(_ROWS)
+
+
+def _act_rows(
+    feedback: pl.DataFrame, referred: pl.DataFrame, catalogue: Catalogue, gains: Mapping[str, float]
+) -> pl.DataFrame:
+    """One row an action. An action counts for its query and segment when its page was counted no later than itself."""
+    tick = first_tick(feedback["time"].to_numpy(), feedback["received"].to_numpy())
+    places = {action: COUNTED.index(action) for action in ACTIONS}
+    rows = feedback.select(
+        "action",
+        "time",
+        "received",
+        "request_id",
+        subject_key=pl.Series(key_column(feedback.select(subject())["subject"]), dtype=pl.Int64),
+        item=pl.Series(catalogue.dense(feedback["item_id"]), dtype=pl.Int32),
+        tick=pl.Series(tick, dtype=pl.Int64),
+        what=pl.col("action").replace_strict(places, default=-1, return_dtype=pl.Int32),
+        positive=pl.col("action").is_in([action for action, gain in gains.items() if gain > 0]),
+    )
+    rows = rows.join(referred, on="request_id", how="left", maintain_order="left", suffix="_page")
+    in_time = pl.col("tick_page") <= pl.col("tick")
+    return rows.with_columns(
+        query_key=pl.when(in_time).then("query_key"), segment_key=pl.when(in_time).then("segment_key")
+    )
+
+
+def _count(rows: pl.DataFrame, key: NDArray[np.int64]) -> Counters:
+    return Counters.count(COUNTED, key, rows["tick"].to_numpy(), rows["what"].to_numpy())
+
+
+def _paired(rows: pl.DataFrame, with_: str) -> Counters:
+    rows = rows.filter(pl.col(with_).is_not_null())
+    return _count(rows, pair(rows[with_].to_numpy(), rows["item"].cast(pl.Int64).to_numpy()))
+
+
+def _affinity(positive: pl.DataFrame, catalogue: Catalogue) -> Counters:
+    """Positive actions of each subject by category prefix and by brand, and in all (under the key 0)."""
+    item = positive["item"].to_numpy()
+    groups = np.column_stack([catalogue.category[item], catalogue.brand[item], np.zeros(len(item), dtype=np.int64)])
+    subject_key = positive["subject_key"].to_numpy()[:, None]
+    wanted = np.column_stack([groups[:, :-1] != 0, np.ones(len(item), dtype=np.bool_)])
+    key = pair(np.broadcast_to(subject_key, groups.shape), groups)[wanted]
+    tick = np.broadcast_to(positive["tick"].to_numpy()[:, None], groups.shape)[wanted]
+    return Counters.count(COUNTED, key, tick, np.full(len(key), COUNTED.index("positive")))
+
+
+def _sequence(acts: pl.DataFrame) -> Sequences:
+    action = acts["action"].replace_strict({a: i for i, a in enumerate(ACTIONS)}, default=-1, return_dtype=pl.Int8)
+    columns = (acts["subject_key"], acts["time"], acts["received"], acts["item"], action)
+    return Sequences.of(*(column.to_numpy() for column in columns))

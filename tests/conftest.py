@@ -1,0 +1,19 @@
+"""Threads are set before any test imports a numeric library; fixtures every package shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.threads import configure_threads
+
+configure_threads(2)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; tests that need it skip where it is not."""
+    folder = os.environ.get("PODIUM_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("PODIUM_DATA names no folder of data sets")
+    return Path(folder)
