@@ -218,7 +218,9 @@ def build_catalogue(items: pl.DataFrame, mentioned: pl.Series) -> Catalogue:
 
 def _described(items: pl.DataFrame) -> pl.DataFrame:
     """The latest row of each item, in order of first appearance."""
-    return items.select(_FIELDS).unique("item_id", keep="last", maintain_order=True)
+    order = items.select("item_id").unique(keep="first", maintain_order=True)
+    latest = items.select(_FIELDS).unique("item_id", keep="last")
+    return order.join(latest, on="item_id", maintain_order="left").select(_FIELDS)
 
 
 def _undescribed(item_ids: pl.Series) -> pl.DataFrame:

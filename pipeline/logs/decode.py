@@ -50,11 +50,9 @@ def decode_lines(data: bytes, place: str) -> Chunk:
         events = []
     rows: Sequence[int] = range(1, lines + 1)
     rejects: list[Reject] = []
-    raw = data.split(b"\n")
     if len(events) != lines:
-        rows, events, rejects = _one_by_one(raw, place)
-    frames = _frames(events, rows)
-    return sound(place, frames, rejects, lambda line: raw[line - 1], lines)
+        rows, events, rejects = _one_by_one(data.split(b"\n"), place)
+    return sound(place, _frames(events, rows), rejects, lambda line: data.split(b"\n", line)[line - 1], lines)
 
 
 def decode_events(body: bytes, place: str = "events") -> Chunk:

@@ -155,22 +155,26 @@ def _copy(
 ) -> None:
     """Rows with since <= time < before, and received before a limit: whole days are linked, others rewritten."""
     whole: dict[int, Path] = {}
+    late = set() if received_before is None else _late_days(log, kind, received_before)
     for day in days(log.root, kind):
         start, end = day * DAY_MS, (day + 1) * DAY_MS
         if end <= since or (before is not None and start >= before):
             continue
         path = day_file(log.root, kind, day)
-        rows = pl.scan_parquet(path)
-        if received_before is not None:
-            late = rows.filter(pl.col("received") >= received_before).select(pl.len()).collect().item()
-        if start >= since and (before is None or end <= before) and (received_before is None or not late):
+        if start >= since and (before is None or end <= before) and day not in late:
             whole[day] = path
             continue
-        kept = rows.filter(pl.col("time") >= since)
+        kept = pl.scan_parquet(path).filter(pl.col("time") >= since)
         kept = kept if before is None else kept.filter(pl.col("time") < before)
         kept = kept if received_before is None else kept.filter(pl.col("received") < received_before)
         write_days(target, kind, kept.collect())
     link_days(whole, kind, target)
+
+
+def _late_days(log: Log, kind: str, received_before: int) -> set[int]:
+    """Days that hold a row received at or after the limit."""
+    rows = log.scan(kind).filter(pl.col("received") >= received_before)
+    return set(rows.select(pl.col("time") // DAY_MS).unique().collect()["time"])
 
 
 def _marked(frames: dict[str, pl.DataFrame], rule: Rule) -> dict[str, pl.Series]:

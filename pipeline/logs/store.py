@@ -5,6 +5,7 @@ that stay as they are become hard links, and then takes its place by renaming: a
 log it found.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, InputError
 from pipeline.logs.events import COLUMNS, SCHEMA, TYPES
 
 DAY_MS: Final = 86_400_000
@@ -125,14 +126,28 @@ def drafted(out: Path) -> Iterator[Path]:
     draft, old = out.with_name(f".{out.name}.draft"), out.with_name(f".{out.name}.old")
     out.parent.mkdir(parents=True, exist_ok=True)
     recover(out)
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
+    lock = _claim(draft, out)
     try:
         yield draft
         _replace(draft, out, old)
     finally:
+        os.close(lock)
         shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _claim(draft: Path, out: Path) -> int:
+    """An empty draft, held by a lock so that a second job on the same log is refused and a dead one's is reused."""
+    draft.mkdir(exist_ok=True)
+    lock = os.open(draft, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise InputError("--out", "a log that no other job is writing", place=str(out)) from None
+    for path in draft.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return lock
 
 
 def recover(out: Path) -> None:

@@ -68,7 +68,9 @@ def make_catalogue(world: World, words: Vocabulary, rng: np.random.Generator) ->
     mixed = 0.6 * leaf_vectors[leaf] + 0.6 * brand_vectors[brand] * ~content[:, None] + 0.45 * style + 0.35 * own
     created = np.full(count, START)
     day = np.repeat(np.arange(world.days - 1), arrivals)
-    created[world.items :] = START + day * DAY + np.sort(rng.integers(0, DAY, len(day)).reshape(-1, max(arrivals, 1))).ravel()
+    created[world.items :] = (
+        START + day * DAY + np.sort(rng.integers(0, DAY, len(day)).reshape(-1, max(arrivals, 1))).ravel()
+    )
     region = np.where(rng.random(count) < REGIONAL_SHARE, rng.integers(0, len(REGIONS), count), NONE)
     return Catalogue(
         leaf=leaf,
@@ -125,7 +127,7 @@ def _leaves(rng: np.random.Generator, count: int, first: int, leaves: int) -> In
 
 
 def _pick(rng: np.random.Generator, choices: list[tuple[int, ...]], leaf: Ints, skew: float) -> Ints:
-    """One of the leaf's choices for each item; choice c with a weight of (c + 1) ** -skew, in an order of the leaf's."""
+    """One of the leaf's choices for each item: the c-th, in the leaf's own order, with a weight of (c + 1) ** -skew."""
     width = max(len(row) for row in choices)
     table = np.array([rng.permutation(np.resize(row, width)) for row in choices])
     weight = (np.arange(width) + 1.0) ** -skew

@@ -14,7 +14,7 @@ from pipeline.market.world import DAY, Floats, World
 
 SAME_LEAF, SAME_BRAND, SAME_COLOR = 0.3, 0.4, 0.3
 LIKE, HIDE = 0.04, 0.004
-BOT_TOP, BOT_ANYWHERE = 0.5, 0.15
+BOT_CLICK = 0.25  # whatever it looks at, so mostly what stands at the top
 ACTIONS = ("view", "click", "cart", "purchase", "like", "hide")
 VIEW, CLICK, CART, PURCHASE, LIKED, HIDDEN = range(len(ACTIONS))
 
@@ -59,7 +59,8 @@ def crowding(catalogue: Catalogue, item: Ints, present: NDArray[np.bool_]) -> Fl
     similar = np.zeros((*item.shape, item.shape[1]))
     for column, weight in ((catalogue.leaf, SAME_LEAF), (catalogue.brand, SAME_BRAND), (catalogue.color, SAME_COLOR)):
         value = column[item]
-        similar += weight * ((value[:, :, None] == value[:, None, :]) & (value >= 0)[:, None, :])
+        known = np.where(value >= 0, value, np.nan)
+        similar += weight * np.equal(known[:, :, None], known[:, None, :])
     similar *= present[:, None, :] & ~np.eye(item.shape[1], dtype=bool)
     above = similar * np.tri(item.shape[1], k=-1)
     seen = np.maximum(np.cumsum(present, axis=1) - present, 1)
@@ -68,16 +69,13 @@ def crowding(catalogue: Catalogue, item: Ints, present: NDArray[np.bool_]) -> Fl
     return crowd
 
 
-def act(
-    world: World, catalogue: Catalogue, pages: Pages, bot: NDArray[np.bool_], rng: np.random.Generator
-) -> Deeds:
+def act(world: World, catalogue: Catalogue, pages: Pages, bot: NDArray[np.bool_], rng: np.random.Generator) -> Deeds:
     """Everything that follows from the pages, later purchases included. bot `[P]`."""
     shape = pages.item.shape
     looked = (rng.random(shape) < world.examine(pages.position)) & pages.present
     chance = pages.click * (1.0 - world.context_effect * crowding(catalogue, pages.item, pages.present))
     clicked = looked & (rng.random(shape) < chance)
-    blind = np.where(pages.position == 0, BOT_TOP, BOT_ANYWHERE) * (rng.random(shape[0]) < 0.6)[:, None]
-    clicked = np.where(bot[:, None], pages.present & (rng.random(shape) < blind), clicked)
+    clicked = np.where(bot[:, None], looked & (rng.random(shape) < BOT_CLICK), clicked)
     human = ~bot[:, None]
     carted = clicked & human & (rng.random(shape) < pages.purchase / CARTED)
     bought = carted & (rng.random(shape) < CARTED)

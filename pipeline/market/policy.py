@@ -27,8 +27,6 @@ class Slate:
 class Policy(Protocol):
     """Orders the pools of a block of requests, `depth` items deep."""
 
-    name: str
-
     def rank(self, visits: Visits, pool: Pool, depth: int, rng: np.random.Generator) -> Slate:
         """The slates, one a request."""
 
@@ -81,9 +79,7 @@ def shuffle(present: NDArray[np.bool_], rng: np.random.Generator) -> tuple[Ints,
     return order, 1.0 / left, np.broadcast_to(1.0 / np.maximum(many, 1), present.shape)
 
 
-def plackett_luce(
-    score: Floats, present: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[Ints, Floats, Floats]:
+def plackett_luce(score: Floats, present: NDArray[np.bool_], rng: np.random.Generator) -> tuple[Ints, Floats, Floats]:
     """An order drawn by Plackett-Luce (Plackett 1975), by the Gumbel-max trick (Yellott 1977).
 
     The next item is drawn with exp(score) over the sum of what is left, which is its propensity. The marginal
@@ -97,9 +93,7 @@ def plackett_luce(
     return order, weight / np.maximum(left, np.finfo(np.float64).tiny), np.full(score.shape, np.nan)
 
 
-def _explore(
-    exploration: str, column: Ints, score: Floats, rng: np.random.Generator
-) -> tuple[Ints, Floats, Floats]:
+def _explore(exploration: str, column: Ints, score: Floats, rng: np.random.Generator) -> tuple[Ints, Floats, Floats]:
     present = column != NONE
     if exploration == "uniform":
         order, propensity, marginal = shuffle(present, rng)

@@ -1,7 +1,8 @@
 """The candidates of each request: what the shop would consider, and others whose truth shows what it missed.
 
-Requests of one class (a query intent, a leaf for similar items, a segment for recommendations) share a head: the
-items that the shop ranks first for the class. Only the head is ever shown; the rest of the pool is only judged.
+Requests of one class (a query intent, a leaf for similar items, a mixture of leaves for recommendations) share a
+head: the items that the shop ranks first for the class. Only the head is ever shown; the rest of the pool is only
+judged.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ LOGGERS: dict[str, tuple[float, float, float]] = {
     "popular+match": (1.0, 2.5, 0.7),
 }
 BUCKETS = 64  # groups of shoppers between whom the shop rotates what it shows
+OFFERS = 16  # mixtures of leaves that are recommended to a segment
+MIXED = 5  # leaves of one mixture
 WRONG_BRAND, WRONG_LOOK, NEAR_LEAF = 0.5, 0.65, 0.3
 
 
@@ -56,11 +59,12 @@ def matching(brand: Ints, color: Ints, material: Ints, wanted: tuple[Ints, Ints,
 
 
 def make_heads(market: Market, words: Vocabulary, shelf: Shelf) -> Heads:
-    """The heads of all classes: the intents, then everybody's and each segment's recommendations."""
+    """The heads of all classes: the intents, then the recommendations."""
     world, intents, catalogue = market.world, market.intents, market.catalogue
     popular, match, _ = LOGGERS[world.logger]
     width = world.pool // 2
-    count = len(intents.leaf) + 1 + len(words.segments)
+    offers = _offers(market, words)
+    count = len(intents.leaf) + len(offers)
     items, score = np.full((count, width), NONE), np.full((count, width), -np.inf)
     size = np.zeros(count, dtype=np.int64)
     for intent, leaf in enumerate(intents.leaf.tolist()):
@@ -69,25 +73,22 @@ def make_heads(market: Market, words: Vocabulary, shelf: Shelf) -> Heads:
         fit = matching(catalogue.brand[inside], catalogue.color[inside], catalogue.material[inside], wanted)
         size[intent] = len(inside)
         _put(items[intent], score[intent], inside, popular * shelf.known[inside] + match * fit)
-    everywhere = (*range(len(words.departments)),)
-    for at, parts in enumerate((everywhere, *words.segments.values()), start=len(intents.leaf)):
-        # Recommendations match the shopper's segment, which a logger of popularity alone does not look at.
-        inside = shelf.items[np.isin(catalogue.department[shelf.items], parts if match else everywhere)]
-        inside = inside if len(inside) else shelf.items
+    for at, leaves in enumerate(offers, start=len(intents.leaf)):
+        inside = np.concatenate([shelf.inside(leaf) for leaf in leaves])
         size[at] = len(inside)
         _put(items[at], score[at], inside, popular * shelf.known[inside])
     return Heads(items, score, size)
 
 
 def gather(
-    market: Market, words: Vocabulary, shelf: Shelf, heads: Heads, visits: Visits, rng: np.random.Generator
+    market: Market, words: Vocabulary, shelf: Shelf, heads: Heads, visits: Visits, *, rng: np.random.Generator
 ) -> Pool:
     """The pools of a block of requests."""
     world, catalogue, intents = market.world, market.catalogue, market.intents
-    segment = np.where(visits.anonymous, 0, 1 + market.shoppers.segment[visits.who])
+    bucket = visits.who % BUCKETS + BUCKETS * shelf.day
     seed_leaf = catalogue.leaf[visits.seed]
     group = np.where(visits.surface == SEARCH, visits.intent, intents.plain[seed_leaf])
-    group = np.where(visits.surface == RECOMMEND, len(intents.leaf) + segment, group)
+    group = np.where(visits.surface == RECOMMEND, len(intents.leaf) + _offer(market, visits, bucket), group)
     liked = market.shoppers.favourites[visits.who, 0]
     leaf = np.where(visits.surface == SEARCH, intents.leaf[visits.intent], seed_leaf)
     leaf = np.where(visits.surface == RECOMMEND, liked, leaf)
@@ -99,13 +100,38 @@ def gather(
         size = np.where(visits.surface == RECOMMEND, len(shelf.items), inside)
     else:
         head = heads.items[group]
-        bucket = visits.who % BUCKETS + BUCKETS * shelf.day
         score = heads.score[group] + LOGGERS[world.logger][2] * rotation(head, bucket[:, None])
     extra = _extras(words, shelf, leaf, world.pool - head.shape[1], rng)
     items = np.hstack([head, extra])
     valid = (items != NONE) & (items != visits.seed[:, None]) & ~_repeated(items)
     padded = np.hstack([score, np.full(extra.shape, -np.inf)])
     return Pool(items, valid, np.where(valid, padded, -np.inf), size)
+
+
+def _offers(market: Market, words: Vocabulary) -> list[list[int]]:
+    """The leaves that each class of recommendations draws from.
+
+    A logger of popularity alone has one class; the others offer each segment (first those without an account)
+    several mixtures of the leaves of its departments.
+    """
+    leaves = list(range(len(words.leaves)))
+    if not LOGGERS[market.world.logger][1]:
+        return [leaves]
+    rng = np.random.default_rng([market.world.seed, 2])
+    offers: list[list[int]] = []
+    for parts in (range(len(words.departments)), *words.segments.values()):
+        own = [leaf for leaf in leaves if words.leaves[leaf].department in parts] or leaves
+        offers += [rng.choice(own, min(MIXED, len(own)), replace=False).tolist() for _ in range(OFFERS)]
+    return offers
+
+
+def _offer(market: Market, visits: Visits, bucket: Ints) -> Ints:
+    """Which class of recommendations each request belongs to."""
+    if not LOGGERS[market.world.logger][1]:
+        return np.zeros(len(visits), dtype=np.int64)
+    segment = np.where(visits.anonymous, 0, 1 + market.shoppers.segment[visits.who])
+    offer: Ints = segment * OFFERS + (bucket + bucket // BUCKETS) % OFFERS
+    return offer
 
 
 def rotation(items: Ints, bucket: Ints) -> Floats:
@@ -132,9 +158,7 @@ def _put(items: Ints, score: Floats, inside: Ints, values: Floats) -> None:
     score[: len(order)] = values[order]
 
 
-def _uniform(
-    shelf: Shelf, leaf: Ints, anywhere: NDArray[np.bool_], width: int, rng: np.random.Generator
-) -> Ints:
+def _uniform(shelf: Shelf, leaf: Ints, anywhere: NDArray[np.bool_], width: int, rng: np.random.Generator) -> Ints:
     """Independent uniform draws; the first of each item are a uniform sample without replacement."""
     inside = shelf.draw(np.broadcast_to(leaf[:, None], (len(leaf), width)), rng)
     return np.where(anywhere[:, None], rng.choice(shelf.items, (len(leaf), width)), inside)
@@ -144,9 +168,7 @@ def _extras(words: Vocabulary, shelf: Shelf, leaf: Ints, count: int, rng: np.ran
     """Items to be judged beside the head: a third of the leaf, a sixth of its department, the rest of anywhere."""
     rows = len(leaf)
     department = [entry.department for entry in words.leaves]
-    table = np.array(
-        [np.resize([i for i, other in enumerate(department) if other == own], 5) for own in department]
-    )
+    table = np.array([np.resize([i for i, other in enumerate(department) if other == own], 5) for own in department])
     own = np.broadcast_to(leaf[:, None], (rows, count // 3))
     near = table[leaf[:, None], rng.integers(0, 5, (rows, count // 6))]
     rest = count - own.shape[1] - near.shape[1]

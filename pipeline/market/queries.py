@@ -63,8 +63,9 @@ def make_intents(words: Vocabulary, catalogue: Catalogue, rng: np.random.Generat
 
 def popularity(intents: Intents, mood: Floats) -> Floats:
     """Today's share of each intent in the shop's demand; `mood` is standard normal and drifts."""
-    weight: Floats = intents.weight * np.exp(RESTLESS * mood)
-    return weight / weight.sum()
+    weight = intents.weight * np.exp(RESTLESS * mood)
+    share: Floats = weight / weight.sum()
+    return share
 
 
 def misspell(text: str, rng: np.random.Generator) -> str:
@@ -103,8 +104,7 @@ def _wishes(words: Vocabulary, catalogue: Catalogue, leaf: int) -> list[_Wish]:
 
     brands, colors, materials = common(catalogue.brand, 6), common(catalogue.color, 5), common(catalogue.material, 3)
     wishes = [_Wish(name, leaf, appeal=2.5), _Wish(synonym, leaf, appeal=1.0)]
-    for brand in brands:
-        wishes.append(_Wish(f"{words.brands[brand].lower()} {name}", leaf, brand=brand, appeal=0.8))
+    wishes += [_Wish(f"{words.brands[b].lower()} {name}", leaf, brand=b, appeal=0.8) for b in brands]
     wishes += [_Wish(f"{words.colors[c]} {name}", leaf, color=c, appeal=0.3) for c in colors]
     wishes += [_Wish(f"{words.materials[m]} {name}", leaf, material=m, appeal=0.1) for m in materials]
     for brand, color in zip(brands[:3], colors, strict=False):
@@ -122,8 +122,10 @@ def _followers(wishes: list[_Wish], leaf: Ints, words: Vocabulary, rng: np.rando
         near = np.flatnonzero(leaf == wish.leaf)
         near = near[near != i]
         shared = [
-            (wishes[j].brand == wish.brand != NONE) + (wishes[j].color == wish.color != NONE)
-            + 0.5 * (_details(wishes[j]) > _details(wish)) + 0.6 * rng.random()
+            (wishes[j].brand == wish.brand != NONE)
+            + (wishes[j].color == wish.color != NONE)
+            + 0.5 * (_details(wishes[j]) > _details(wish))
+            + 0.6 * rng.random()
             for j in near
         ]
         followers[i] = near[np.argsort(-np.array(shared), kind="stable")[:FOLLOWERS]]

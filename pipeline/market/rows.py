@@ -185,7 +185,7 @@ def impression_rows(market: Market, visits: Visits, request_ids: pl.Series, page
 
 
 def feedback_rows(
-    world: World, stock: Stock, visits: Visits, request_ids: pl.Series, pages: Pages, deeds: Deeds, first: int,
+    world: World, stock: Stock, visits: Visits, request_ids: pl.Series, pages: Pages, *, deeds: Deeds, first: int,
     rng: np.random.Generator,
 ) -> pl.DataFrame:  # fmt: skip
     """One row an action; events are numbered from `first` on. A share has lost its request."""

@@ -134,7 +134,9 @@ def _wants(
     wanted: list[tuple[Ints, Ints, Ints, Ints]] = []
     for _ in range(SESSION_STEPS):
         surface = np.where(
-            rng.random(len(who)) < world.search_share, SEARCH, np.where(rng.random(len(who)) < RECOMMENDED, RECOMMEND, SIMILAR)
+            rng.random(len(who)) < world.search_share,
+            SEARCH,
+            np.where(rng.random(len(who)) < RECOMMENDED, RECOMMEND, SIMILAR),
         )
         fresh = np.minimum(np.searchsorted(demand, rng.random(len(who)) * demand[-1], side="right"), len(demand) - 1)
         liked = market.shoppers.favourites[who, rng.integers(0, market.shoppers.favourites.shape[1], len(who))]
@@ -142,8 +144,12 @@ def _wants(
         fresh = np.where(rng.random(len(who)) < personal, own, fresh)
         refined = intents.followers[last, rng.choice(len(FOLLOWER_WEIGHTS), len(who), p=FOLLOWER_WEIGHTS)]
         intent = np.where((last != NONE) & (rng.random(len(who)) < world.session_intent), refined, fresh)
-        seeds = shelf.seeds(np.where((focus != NONE) & (rng.random(len(who)) < world.session_intent), focus, intents.leaf[fresh]), rng)
-        wanted.append((surface, np.where(surface == SEARCH, intent, NONE), np.where(surface == SIMILAR, seeds, NONE), focus))
+        seeds = shelf.seeds(
+            np.where((focus != NONE) & (rng.random(len(who)) < world.session_intent), focus, intents.leaf[fresh]), rng
+        )
+        wanted.append(
+            (surface, np.where(surface == SEARCH, intent, NONE), np.where(surface == SIMILAR, seeds, NONE), focus)
+        )
         last = np.where(surface == SEARCH, intent, last)
         looked = np.where(surface == SEARCH, intents.leaf[intent], market.catalogue.leaf[seeds])
         focus = np.where(surface == RECOMMEND, focus, looked)

@@ -12,9 +12,9 @@ from pipeline.market.world import DAY, START, Floats, World
 AGES = ("18-24", "25-34", "35-49", "50-64", "65+")
 DEVICES = ("mobile", "desktop", "tablet")
 FAVOURITES = 3
-TASTE_SCALE = 2.6  # gives taste a standard deviation of about 1 over (shopper, item)
+TASTE_SCALE = 3.0  # gives taste a standard deviation of about 1 over (shopper, item)
 FOUNDERS = 0.7  # share of the accounts that exist on the first day
-BOT_ACTIVITY = 5.0
+BOT_ACTIVITY = 1.5  # times that of a person, in sessions of full length
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,7 @@ class Shoppers:
         return int(np.searchsorted(self.joined, START + day * DAY, side="right"))
 
 
-def make_shoppers(
-    world: World, words: Vocabulary, catalogue: Catalogue, rng: np.random.Generator
-) -> Shoppers:
+def make_shoppers(world: World, words: Vocabulary, catalogue: Catalogue, rng: np.random.Generator) -> Shoppers:
     """All shoppers, those who join later included. Taste follows the segment and the age, but not strictly."""
     count = world.users
     founders = max(1, round(FOUNDERS * count))
@@ -49,9 +47,9 @@ def make_shoppers(
     age = rng.integers(0, len(AGES), count)
     mixed = (
         catalogue.leaf_vectors[favourites].sum(axis=1) * 0.5
-        + catalogue.brand_vectors[_brands(rng, words, favourites)].sum(axis=1) * 0.7
-        + catalogue.style_vectors[rng.integers(0, len(words.colors), count)] * 0.7
-        + rng.standard_normal((count, TASTES)) / np.sqrt(TASTES) * 0.5
+        + catalogue.brand_vectors[_brands(rng, words, favourites, segment)].sum(axis=1) * 0.7
+        + catalogue.style_vectors[_shared(rng, segment, 2, (count, 1), len(words.colors))[:, 0]] * 0.7
+        + rng.standard_normal((count, TASTES)) / np.sqrt(TASTES) * 0.4
     )
     level = 0.3 * (age - 2) + 0.6 * rng.standard_normal(count)
     taste = np.hstack([TASTE_SCALE * mixed / np.linalg.norm(mixed, axis=1, keepdims=True), np.ones((count, 2))])
@@ -85,9 +83,14 @@ def _favourites(rng: np.random.Generator, words: Vocabulary, segment: Ints) -> I
     return np.where(rng.random(chosen.shape) < [0.1, 0.25, 0.6], strays, chosen)
 
 
-def _brands(rng: np.random.Generator, words: Vocabulary, favourites: Ints) -> Ints:
+def _brands(rng: np.random.Generator, words: Vocabulary, favourites: Ints, segment: Ints) -> Ints:
     """One liked brand of each favourite leaf's department."""
     width = max(len(department.brands) for department in words.departments)
     table = np.array([np.resize(words.departments[leaf.department].brands, width) for leaf in words.leaves])
-    brands: Ints = table[favourites, rng.integers(0, width, favourites.shape)]
+    brands: Ints = table[favourites, _shared(rng, segment, 1, favourites.shape, width)]
     return brands
+
+
+def _shared(rng: np.random.Generator, segment: Ints, apart: int, shape: tuple[int, ...], count: int) -> Ints:
+    """One of `count` choices for each shopper; those of a segment mostly agree, so that taste can be guessed."""
+    return (apart * segment[:, None] + rng.geometric(0.4, shape) - 1) % count

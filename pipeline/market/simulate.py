@@ -1,6 +1,7 @@
 """A whole market, day by day: `OUT/events` as a shop would have logged it, and the truth apart in `OUT/truth`."""
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from pipeline.errors import InputError
 from pipeline.logs.events import SCHEMA
 from pipeline.market import rows
 from pipeline.market.catalogue import Ints, make_catalogue
@@ -17,16 +19,17 @@ from pipeline.market.policy import Policy, Slate, logging_policy
 from pipeline.market.pool import Heads, Pool, gather, make_heads
 from pipeline.market.queries import completions, make_intents
 from pipeline.market.sessions import Market, Visits, visit
-from pipeline.market.shelf import Shelf, Stock, drifted, first_stock, make_shelf, next_stock
+from pipeline.market.shelf import Shelf, drifted, first_stock, make_shelf, next_stock
 from pipeline.market.shoppers import make_shoppers
 from pipeline.market.suggest import SUGGEST, SearchBox, keystrokes
 from pipeline.market.truth import Truth, TruthFiles, judge, write_examination
-from pipeline.market.vocabulary import Vocabulary, read_vocabulary
+from pipeline.market.vocabulary import read_vocabulary
 from pipeline.market.world import DAY, START, World
 from pipeline.market.write import EventFiles, delivered, event_lines
 
 # Raise it with every change of what a seed gives, and say in docs/log.md why: figures of two versions do not compare.
 MARKET_VERSION = 1
+PARTS = ("events", "truth")
 BLOCK = 4096  # requests at a time: bounds memory in large worlds
 
 
@@ -51,14 +54,22 @@ def simulate(
     """Write `out/events` and `out/truth`; the same world gives the same bytes.
 
     on_progress: called with the day's name and the share done. policy: who orders the pages, the world's logger
-    unless given.
+    unless given. Raises InputError when `out` holds a market already; a run that fails leaves nothing.
     """
     begun = time.perf_counter()
-    run = _Run(world, out, policy or logging_policy(world))
-    for day in range(world.days):
-        run.simulate_day(day)
-        on_progress(f"day {day + 1} of {world.days}", (day + 1) / world.days)
-    return run.finish(begun)
+    for part in PARTS:
+        if (out / part).exists():
+            raise InputError("OUT", f"a folder without `{part}`: remove it or choose another", place=str(out))
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".market-", dir=out) as draft:
+        run = _Run(world, Path(draft), policy or logging_policy(world))
+        for day in range(world.days):
+            run.simulate_day(day)
+            on_progress(f"day {day + 1} of {world.days}", (day + 1) / world.days)
+        run.finish()
+        for part in PARTS:
+            (Path(draft) / part).rename(out / part)
+    return run.report(time.perf_counter() - begun)
 
 
 class _Run:
@@ -94,7 +105,7 @@ class _Run:
             self._serve(shelf, heads, visits.take(slice(start, start + BLOCK)), rng)
         self._files.flush(day)
 
-    def finish(self, begun: float) -> MarketReport:
+    def finish(self) -> None:
         self._truth.close()
         write_examination(self._out / "truth", self._world)
         manifest = {
@@ -105,6 +116,8 @@ class _Run:
         }
         text = json.dumps(manifest, indent=2) + "\n"
         (self._out / "events" / "manifest.json").write_text(text, encoding="utf-8")
+
+    def report(self, seconds: float) -> MarketReport:
         count = self._count
         return MarketReport(
             pages=count["pages"],
@@ -115,7 +128,7 @@ class _Run:
             items=len(self._market.catalogue.leaf),
             events=self._files.written,
             ctr=count["clicks"] / max(1, count["shown"]),
-            seconds=time.perf_counter() - begun,
+            seconds=seconds,
         )
 
     def _announce(self, day: int, changed: Ints, rng: np.random.Generator) -> None:
@@ -134,15 +147,17 @@ class _Run:
         market, world = self._market, self._world
         request_ids = rows.ids("r", self._count["requests"] + np.arange(len(visits)), 9)
         self._count["requests"] += len(visits)
-        typed, typo = keystrokes(world, market.intents, self._box, visits, request_ids, rng)
+        typed, typo = keystrokes(world, market.intents, self._box, visits, request_ids, rng=rng)
         visits = replace(visits, typo=typo)
-        pool = gather(market, self._words, shelf, heads, visits, rng)
+        pool = gather(market, self._words, shelf, heads, visits, rng=rng)
         truth = judge(market, self._stock, visits, pool)
         slate = self._policy.rank(visits, pool, 2 * world.page_size, rng)
-        pages = lay_out(world, visits, pool, slate, truth, rng)
-        deeds = before(world.end, act(world, market.catalogue, pages, market.shoppers.bot[visits.who][pages.request], rng))
+        pages = lay_out(world, visits, pool, slate, truth, rng=rng)
+        deeds = before(
+            world.end, act(world, market.catalogue, pages, market.shoppers.bot[visits.who][pages.request], rng)
+        )
         feedback = rows.feedback_rows(
-            world, self._stock, visits, request_ids, pages, deeds, self._count["feedback"], rng
+            world, self._stock, visits, request_ids, pages, deeds=deeds, first=self._count["feedback"], rng=rng
         )
         self._truth.add(request_ids.to_list(), pool, truth)
         self._log("impression", rows.impression_rows(market, visits, request_ids, pages), rows.IMPRESSION, rng)
@@ -161,23 +176,24 @@ class _Run:
         self._files.add(event_lines(kind, delivered(self._world, frame, rng), fields))
 
 
-def lay_out(
-    world: World, visits: Visits, pool: Pool, slate: Slate, truth: Truth, rng: np.random.Generator
-) -> Pages:
+def lay_out(world: World, visits: Visits, pool: Pool, slate: Slate, truth: Truth, *, rng: np.random.Generator) -> Pages:
     """Cut the slates into the pages that were asked for."""
     size = world.page_size
     second = np.flatnonzero(visits.pages == 2)
     request = np.concatenate([np.arange(len(visits)), second])
     number = np.repeat([0, 1], [len(visits), len(second)])
-    pause = rng.integers(15_000, 60_000, len(second))
+
+    pause = np.concatenate([np.zeros(len(visits), dtype=np.int64), rng.integers(15_000, 60_000, len(second))])
     position = number[:, None] * size + np.arange(size)
     column = slate.column[request[:, None], position]
     present = column >= 0
+    filled = present.any(axis=1)
+    request, number, position, column, present = (part[filled] for part in (request, number, position, column, present))
     at = (request[:, None], np.maximum(column, 0))
     return Pages(
         request=request,
         number=number,
-        time=visits.time[request] + np.concatenate([np.zeros(len(visits), dtype=np.int64), pause]),
+        time=visits.time[request] + pause[filled],
         item=pool.items[at],
         present=present,
         position=position,

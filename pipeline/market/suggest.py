@@ -46,7 +46,7 @@ class SearchBox:
 
 
 def keystrokes(
-    world: World, intents: Intents, box: SearchBox, visits: Visits, request_ids: pl.Series, rng: np.random.Generator
+    world: World, intents: Intents, box: SearchBox, visits: Visits, request_ids: pl.Series, *, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, Ints]:
     """`suggest` rows of a share of the searches, and the column of `Intents.texts` each request then used."""
     typed = np.flatnonzero((visits.surface == SEARCH) & (rng.random(len(visits)) < world.suggest_share))

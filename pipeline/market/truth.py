@@ -24,10 +24,10 @@ from pipeline.market.sessions import RECOMMEND, SEARCH, SURFACES, Market, Visits
 from pipeline.market.shelf import Stock
 from pipeline.market.world import Floats, World
 
-BASE = -1.6
-QUERY, SIMILARITY = 3.2, 1.6  # what a complete mismatch costs, on the logit
+BASE = -2.3
+QUERY, SIMILARITY = 4.0, 2.0  # what a complete mismatch costs, on the logit
 UNASKED = -0.4  # what it costs to recommend without having been asked
-TASTE, APPEAL, FOCUS, FOREIGN = 1.1, 0.55, 0.8, 1.5
+TASTE, APPEAL, FOCUS, FOREIGN = 1.5, 0.7, 0.8, 1.5
 BLIND = 0.2  # chance of a click that ignores relevance
 WORTH = 0.5  # how differently equally relevant items convert
 PRICEY = 0.25  # how much less the dear items of a leaf convert
@@ -93,7 +93,8 @@ def _taste(market: Market, stock: Stock, visits: Visits, pool: Pool) -> Floats:
     focused = free & (catalogue.leaf[pool.items] == visits.focus[:, None])
     region = catalogue.region[pool.items]
     foreign = (region != NONE) & (region != market.shoppers.region[visits.who][:, None])
-    return taste + strength * (FOCUS * focused - FOREIGN * foreign)
+    taste += strength * (FOCUS * focused - FOREIGN * foreign)
+    return taste
 
 
 class TruthFiles:

@@ -72,9 +72,7 @@ def read_vocabulary(items: int) -> Vocabulary:
         for owner, leaf in zip(owners, in_turn, strict=True)
         if leaf is not None
     ]
-    segments = {
-        name: tuple(names.index(part) for part in parts) for name, parts in raw["segments"].items()
-    }
+    segments = {name: tuple(names.index(part) for part in parts) for name, parts in raw["segments"].items()}
     used = max(FEWEST_LEAVES, items // LEAF_ITEMS)
     return Vocabulary(
         departments, tuple(leaves[:used]), tuple(brands), tuple(raw["colors"]), tuple(materials), segments

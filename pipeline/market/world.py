@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
 from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline.config import Config, read_toml
 from pipeline.errors import ConfigError
@@ -75,6 +75,14 @@ class World(Config):
     view_share: float = Field(0.1, ge=0, le=1, description="share of pages whose viewport is logged")
     unattributed: float = Field(0.05, ge=0, le=1, description="share of feedback without its request_id")
 
+    @model_validator(mode="after")
+    def _room(self) -> "World":
+        if self.impressions < self.days:
+            raise ValueError("impressions: at least one page a day")
+        if self.pool < 4 * self.page_size:
+            raise ValueError("pool: at least four pages of candidates")
+        return self
+
     @property
     def end(self) -> int:
         """First millisecond after the log."""
@@ -89,9 +97,7 @@ class World(Config):
         return power
 
 
-def load_world(
-    spec: str | None = None, overrides: Mapping[str, str] | None = None, seed: int | None = None
-) -> World:
+def load_world(spec: str | None = None, overrides: Mapping[str, str] | None = None, seed: int | None = None) -> World:
     """The world `spec` names, with single keys replaced.
 
     spec: `FILE#NAME`, or the name of a shipped world; None is `base`. overrides: key -> value as text.
@@ -105,7 +111,7 @@ def load_world(
         return World.model_validate(values | extra)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"]) or "world"
         place = f"{path.name} [{name}]"
         if first["type"] == "extra_forbidden":
             raise ConfigError(key, f"one of {', '.join(World.model_fields)}", place=place) from error
@@ -130,11 +136,11 @@ def _inherited(tables: dict[str, dict[str, object]], name: str, path: Path) -> d
     wanted: object = name
     while wanted is not None:
         if not isinstance(wanted, str) or wanted not in tables:
-            raise ConfigError(
-                "world", f"one of {', '.join(tables)}, or FILE#NAME", place=path.name, received=wanted
-            )
+            raise ConfigError("world", f"one of {', '.join(tables)}, or FILE#NAME", place=path.name, received=wanted)
         if wanted in seen:
-            raise ConfigError("inherits", "worlds that do not inherit from themselves", place=path.name, received=wanted)
+            raise ConfigError(
+                "inherits", "worlds that do not inherit from themselves", place=path.name, received=wanted
+            )
         seen.append(wanted)
         chain.append(tables[wanted])
         wanted = tables[wanted].get("inherits")

@@ -134,7 +134,7 @@ def _read_file(path: Path, trec: tuple[str, ...]) -> Listing:
         raise InputError("file", "at least one row", place=str(path))
     if Path(path.name.removesuffix(".gz")).suffix == ".csv":
         return Listing(_csv(data, path), str(path), "line", 2)
-    return Listing(_trec(data, path, trec), str(path), "line", 1)
+    return _trec(data, path, trec)
 
 
 def _text(path: Path) -> bytes:
@@ -163,18 +163,19 @@ def _csv(data: bytes, path: Path) -> pl.DataFrame:
         ) from error
 
 
-def _trec(data: bytes, path: Path, columns: tuple[str, ...]) -> pl.DataFrame:
+def _trec(data: bytes, path: Path, columns: tuple[str, ...]) -> Listing:
     if any(odd in data for odd in (b"\t", b"  ", b" \n", b"\n ")) or data[:1] == b" " or data[-1:] == b" ":
         data = re.sub(rb"(?m)^ | $", b"", re.sub(rb"[ \t]+", b" ", data))
+    lines = data.lstrip(b"\n")
     try:
         schema = dict.fromkeys(columns, pl.String())
-        frame = pl.read_csv(data, separator=" ", has_header=False, quote_char=None, schema=schema)
+        frame = pl.read_csv(lines, separator=" ", has_header=False, quote_char=None, schema=schema)
     except pl.exceptions.PolarsError:
         # Which line it was Polars does not say; the file is known to be wrong, so reading it slowly is fine.
         raise _odd_line(data, path, columns) from None
     if frame.filter(pl.col(columns[-1]).is_null() & pl.col(columns[0]).is_not_null()).height:
         raise _odd_line(data, path, columns)
-    return frame
+    return Listing(frame, str(path), "line", 1 + len(data) - len(lines))
 
 
 def _odd_line(data: bytes, path: Path, columns: tuple[str, ...]) -> InputError:

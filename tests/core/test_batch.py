@@ -10,7 +10,9 @@ from pipeline.batch import Batch, best_first
 
 def some_batch() -> Batch:
     item = np.array([[3, 1, -1], [2, -1, 4]], dtype=np.int32)
-    return Batch({"id": np.array(["a", "b"], dtype=object)}, item, {"score": np.array([[0.1, 0.2, 9.0], [5.0, 9.0, 6.0]])})
+    return Batch(
+        {"id": np.array(["a", "b"], dtype=object)}, item, {"score": np.array([[0.1, 0.2, 9.0], [5.0, 9.0, 6.0]])}
+    )
 
 
 def test_the_mask_is_where_there_is_an_item() -> None:

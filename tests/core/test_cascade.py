@@ -66,7 +66,7 @@ GIVEN = frozenset({"request.id"})
 
 
 def test_a_column_nobody_writes_is_refused_when_built() -> None:
-    with pytest.raises(ConfigError, match="top.*score"):
+    with pytest.raises(ConfigError, match=r"top.*score"):
         Cascade("search", (Step(Top(1)),), GIVEN)
 
 
@@ -78,7 +78,10 @@ def test_a_fallback_must_write_what_its_stage_writes() -> None:
 def test_the_trace_counts_rows_in_and_out() -> None:
     outcome = Cascade("search", (Step(Found((5, 7, 6))), Step(Top(2))), GIVEN).run(one_request())
     assert outcome.batch.item.tolist() == [[7, 6]]
-    assert [(p.stage, p.rows_in, p.rows_out, p.fallback) for p in outcome.trace] == [("found", 0, 3, ""), ("top", 3, 2, "")]
+    assert [(p.stage, p.rows_in, p.rows_out, p.fallback) for p in outcome.trace] == [
+        ("found", 0, 3, ""),
+        ("top", 3, 2, ""),
+    ]
     assert outcome.degraded == []
 
 
@@ -97,7 +100,7 @@ def test_a_failed_stage_that_may_be_skipped_is_left_out_and_named() -> None:
 
 
 def test_a_failed_stage_without_a_way_out_fails_the_request() -> None:
-    with pytest.raises(StageError, match="broken.*no model"):
+    with pytest.raises(StageError, match=r"broken.*no model"):
         Cascade("search", (Step(Found((5,))), Step(Broken())), GIVEN).run(one_request())
 
 

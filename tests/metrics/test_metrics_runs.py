@@ -211,6 +211,7 @@ def test_pandas_frames_and_whole_number_ids_are_taken() -> None:
     [
         ("run.txt", "q1 Q0 a 1 3.0 x\nq1 Q0 b 2 high x\n", "run.txt, line 2: score: a number"),
         ("run.txt", "q1 Q0 a 1 3.0 x\n\nq1 Q0 b 2 nan x\n", "run.txt, line 3: score: a number, not nan"),
+        ("run.txt", "\n\nq1 Q0 a 1 up x\n", "run.txt, line 3: score: a number"),
         ("run.txt", "q1 Q0 a 1 3.0 x\nq1 Q0 b 2\n", "run.txt, line 2: line: 6 fields: query_id Q0 item_id rank"),
         ("run.txt", "q1 Q0 a 1 3.0 x y\n", "run.txt, line 1: line: 6 fields"),
         ("run.txt", "q1 Q0 a 1 3 x\nq2 Q0 a 1 3 x\nq1 Q0 a 2 2 x\n", "run.txt, line 3: item: each item once"),
@@ -260,7 +261,7 @@ def test_bad_judgments_and_frames_are_refused(tmp_path: Path) -> None:
 
 def test_unknown_names_and_rules_are_refused_with_the_known_ones() -> None:
     for name in ("ndgc@10", "ndcg@0", "ndcg@ten", "auc@5", "NDCG"):
-        with pytest.raises(InputError, match="metric: .*auc"):
+        with pytest.raises(InputError, match=r"metric: .*auc"):
             evaluate_run(RUN, QRELS, [name])
     with pytest.raises(InputError, match="ties: one of expected, id, trec; received 'none'"):
         evaluate_run(RUN, QRELS, ties="none")

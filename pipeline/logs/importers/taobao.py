@@ -45,10 +45,8 @@ def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
 
 
 def _read(path: Path) -> pl.DataFrame:
-    if path.name == _ORIGINAL:
-        frame = pl.read_csv(path, has_header=False, new_columns=_NAMES)
-    else:
-        frame = table(path)
+    bare = path.name == _ORIGINAL
+    frame = pl.read_csv(path, has_header=False, new_columns=_NAMES) if bare else table(path)
     return frame.with_row_index("line", offset=1).with_columns(time=pl.col("ts_unix_s").cast(pl.Int64) * 1000)
 
 

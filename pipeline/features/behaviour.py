@@ -1,0 +1,147 @@
+"""What people did, as numbers: rates and volumes of items, of items for a query, and of a subject's tastes.
+
+All read from counters as of the request's tick, never from what came in since, so that late delivery cannot change
+a training row. Letters: R requests, K candidates, A counted things, P moments.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.catalogue import LEVELS
+from pipeline.features.facts import Facts
+from pipeline.features.ids import Keys, pair
+from pipeline.features.layers import CounterLayers
+from pipeline.features.rates import smoothed
+from pipeline.state import COUNTED, DAY, State
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Columns = dict[str, Floats]
+
+SHOWN, POSITIVE, CLICK, CART, PURCHASE, HIDE = (
+    COUNTED.index(name) for name in ("shown", "positive", "click", "cart", "purchase", "hide")
+)
+WINDOWS: Final = {"6h": 6, "1d": DAY, "7d": 7 * DAY}  # ticks
+QUERY_STRENGTH: Final = 10.0  # impressions for a query that weigh as much as what is known of the item
+TASTE_STRENGTH: Final = 5.0  # positive actions of a subject before its tastes are half believed
+
+ITEM_NAMES: Final = ("ctr", "log_shown", "log_positive", "convert_rate", "cart_rate", "hide_rate")
+RECENT_NAMES: Final = (
+    *(f"ctr_{name}" for name in WINDOWS),
+    *(f"log_shown_{name}" for name in WINDOWS),
+    *(f"log_clicks_{name}" for name in WINDOWS),
+    "trend",
+    "log_hours_known",
+)
+QUERY_NAMES: Final = ("query_ctr", "query_log_shown", "query_log_positive")
+SEGMENT_NAMES: Final = ("segment_log_positive", "segment_share")
+TASTE_NAMES: Final = (*(f"taste_category_{level + 1}" for level in range(LEVELS)), "taste_brand", "log_actions")
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """A Beta prior for each group of items and one for the rest: (mean, strength). group: `[G]` sorted keys."""
+
+    group: Keys
+    mean: Floats
+    strength: Floats
+
+    def of(self, group: Keys) -> tuple[Floats, Floats]:
+        """Mean and strength for items of these groups; place 0 holds what is true of all items."""
+        place = np.minimum(np.searchsorted(self.group, group), len(self.group) - 1)
+        place = np.where((self.group[place] == group) & (len(self.group) > 0), place + 1, 0)
+        return self.mean[place], self.strength[place]
+
+
+Priors = Mapping[str, Prior]  # click, convert, cart, hide
+
+
+def item_columns(state: State, item: NDArray[np.int32], tick: Ints, group: Keys, priors: Priors) -> Columns:
+    """Rates and volumes of items. item, group: `[R, K]`, -1 = none; tick: `[R]`. Windows only on clock time."""
+    windows = tuple(WINDOWS.values()) if state.clock == "exact" else ()
+    moments = tick[None, :, None] - np.array([0, *windows])[:, None, None]
+    layers = state.counters["items"]
+    counts = layers.at(np.asarray(item, dtype=np.int64)[None], moments).astype(np.float64)
+    prior = {name: known.of(group) for name, known in priors.items()}
+    now = counts[0]
+    columns = {
+        "ctr": smoothed(now[..., CLICK], now[..., SHOWN], *prior["click"]),
+        "log_shown": np.log1p(now[..., SHOWN]),
+        "log_positive": np.log1p(now[..., POSITIVE]),
+        "convert_rate": smoothed(now[..., PURCHASE], now[..., CLICK], *prior["convert"]),
+        "cart_rate": smoothed(now[..., CART], now[..., CLICK], *prior["cart"]),
+        "hide_rate": smoothed(now[..., HIDE], now[..., SHOWN], *prior["hide"]),
+    }
+    if windows:
+        columns |= _recent(now[None] - counts[1:], prior["click"])
+        columns["log_hours_known"] = np.log1p(_ticks_known(layers, item, tick))
+    return columns
+
+
+def _recent(within: Floats, prior: tuple[Floats, Floats]) -> Columns:
+    """within: `[len(WINDOWS), R, K, A]`."""
+    columns: Columns = {}
+    for place, name in enumerate(WINDOWS):
+        clicks, shown = within[place, ..., CLICK], within[place, ..., SHOWN]
+        columns[f"ctr_{name}"] = smoothed(clicks, shown, *prior)
+        columns[f"log_shown_{name}"] = np.log1p(shown)
+        columns[f"log_clicks_{name}"] = np.log1p(clicks)
+    day, week = within[1, ..., CLICK], within[2, ..., CLICK]
+    columns["trend"] = np.log((day + 1.0) / (week / 7.0 + 1.0))
+    return columns
+
+
+def _ticks_known(layers: CounterLayers, item: NDArray[np.int32], tick: Ints) -> Floats:
+    """Ticks since anybody first met the item, `[R, K]`; nan when nobody has yet."""
+    first = np.minimum(layers.base.first(item), layers.recent.first(item))
+    known = tick[:, None] - first
+    return np.where(known >= 0, known, np.nan).astype(np.float64)
+
+
+def query_columns(state: State, item: NDArray[np.int32], tick: Ints, query_key: Keys, ctr: Floats) -> Columns:
+    """The items under this very query, drawn towards the item's own rate `ctr` `[R, K]`; nan without a query."""
+    asked = (query_key != 0)[:, None]
+    key = pair(query_key[:, None], item.astype(np.int64))
+    counts = state.counters["query_items"].at(key, tick[:, None]).astype(np.float64)
+    rate = smoothed(counts[..., CLICK], counts[..., SHOWN], ctr, QUERY_STRENGTH)
+    values = (rate, np.log1p(counts[..., SHOWN]), np.log1p(counts[..., POSITIVE]))
+    return {name: np.where(asked, value, np.nan) for name, value in zip(QUERY_NAMES, values, strict=True)}
+
+
+def segment_columns(state: State, item: NDArray[np.int32], tick: Ints, segment_key: Keys, log_all: Floats) -> Columns:
+    """The items within the request's segment, and their share of all positives; nan without a segment."""
+    known = (segment_key != 0)[:, None]
+    key = pair(segment_key[:, None], item.astype(np.int64))
+    positive = state.counters["segments"].at(key, tick[:, None])[..., POSITIVE].astype(np.float64)
+    values = (np.log1p(positive), positive / (np.expm1(log_all) + TASTE_STRENGTH))
+    return {name: np.where(known, value, np.nan) for name, value in zip(SEGMENT_NAMES, values, strict=True)}
+
+
+def taste_columns(
+    state: State, item: NDArray[np.int32], tick: Ints, subject_key: Keys, known: NDArray[np.bool_], facts: Facts
+) -> Columns:
+    """Share of the subject's positives in the item's category, level by level, and brand, shrunk towards 0.
+
+    known: `[R]`, whether the request has a subject at all; nan without, and where the item has no such group.
+    """
+    group = facts.group[item]
+    layers = state.counters["affinity"]
+    if len(facts.groups) <= item.shape[1]:
+        each = _positives(layers, pair(subject_key[:, None], facts.groups[None, :]), tick[:, None])
+        count = np.take_along_axis(each, group.reshape(len(item), -1), axis=1).reshape(group.shape)
+    else:
+        count = _positives(layers, pair(subject_key[:, None, None], facts.groups[group]), tick[:, None, None])
+    total = _positives(layers, pair(subject_key, np.zeros_like(subject_key)), tick)
+    share = count / (total + TASTE_STRENGTH)[:, None, None]
+    share = np.where(known[:, None, None] & (facts.groups[group] != 0), share, np.nan)
+    columns = {name: share[..., place] for place, name in enumerate(TASTE_NAMES[:-1])}
+    columns[TASTE_NAMES[-1]] = np.where(known, np.log1p(total), np.nan)[:, None]
+    return columns
+
+
+def _positives(layers: CounterLayers, key: Keys, tick: Ints) -> Floats:
+    return np.asarray(layers.at(key, tick)[..., POSITIVE], dtype=np.float64)

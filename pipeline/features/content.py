@@ -1,0 +1,71 @@
+"""Items as unit vectors of what they are: category, brand, tags and title words, hashed with signs.
+
+Feature hashing (Weinberger et al., ICML 2009): no vocabulary to keep in step, the same on every machine.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.catalogue import LEVELS, Catalogue
+from pipeline.features.ids import Keys
+from pipeline.features.texts import Texts
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentWeights:
+    """What each part of an item adds to its vector before normalising. category: per level; title: shared by all words."""
+
+    category: float = 1.0
+    brand: float = 0.7
+    tags: float = 0.7
+    title: float = 1.0
+
+
+DEFAULT_WEIGHTS = ContentWeights()
+
+
+def item_vectors(
+    catalogue: Catalogue, texts: Texts | None = None, dim: int = 64, weights: ContentWeights = DEFAULT_WEIGHTS
+) -> Vectors:
+    """`[N, dim]` of unit length; all zero for an item nothing is known of.
+
+    texts: the catalogue's words when they are at hand, else they are read here.
+    """
+    texts = Texts.of(catalogue) if texts is None else texts
+    items = len(catalogue)
+    every = np.arange(items, dtype=np.int32)
+    words, owner = texts.title.flat(every)
+    labels, labelled = catalogue.labels
+    parts = [
+        (words.astype(np.int64), owner, weights.title / np.sqrt(np.maximum(texts.title.length[owner], 1))),
+        (labels, labelled, np.full(len(labels), weights.tags)),
+        (catalogue.brand, every, np.where(catalogue.brand != 0, weights.brand, 0.0)),
+    ]
+    for level in range(LEVELS):
+        prefix = catalogue.category[:, level]
+        parts.append((prefix, every, np.where(prefix != 0, weights.category, 0.0)))
+    vectors = np.zeros(items * dim)
+    for keys, item, weight in parts:
+        column, sign = _hashed(keys, dim)
+        vectors += np.bincount(item.astype(np.int64) * dim + column, weights=sign * weight, minlength=items * dim)
+    return unit(vectors.reshape(items, dim))
+
+
+def unit(vectors: NDArray[np.float64]) -> Vectors:
+    """Rows scaled to length 1; zero rows stay zero."""
+    length = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
+    return (vectors / np.where(length > 0, length, 1.0)).astype(np.float32)
+
+
+def _hashed(keys: Keys, dim: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Column and sign of each key, from different bits of a mix of it (SplitMix64, Steele et al., 2014)."""
+    with np.errstate(over="ignore"):
+        mixed = keys.astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    column = ((mixed >> np.uint64(1)) % np.uint64(dim)).astype(np.int64)
+    return column, np.where(mixed & np.uint64(1), 1.0, -1.0)

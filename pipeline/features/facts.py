@@ -1,0 +1,98 @@
+"""What an item is, as of a moment: kind, price, age, what it has, and where it stands in the catalogue.
+
+An item counts as described from its first item row on; before that its description is missing, so that a row
+logged later never shows in an earlier request. Letters: N items, C changes of items, M items asked for.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.batch import Mask
+from pipeline.catalogue import NEVER, Catalogue
+from pipeline.features.ids import Keys, key
+
+Floats = NDArray[np.float64]
+KINDS: Final = ("product", "content", "ad")
+HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """kind, sponsored, has_text: `[N]` float; groups: `[G]` distinct category prefixes and brands (0 = none);
+    group: `[N, L + 1]` places in `groups`, levels then brand; prices: per change, sorted by (item, time)."""
+
+    size: int
+    created: NDArray[np.int64]
+    kind: Floats
+    sponsored: Floats
+    has_text: Floats
+    region: Keys
+    groups: Keys
+    group: NDArray[np.int64]
+    times: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    prices: Floats
+
+    @classmethod
+    def of(cls, catalogue: Catalogue) -> "Facts":
+        names = np.array([key(kind) for kind in KINDS], dtype=np.int64)
+        matches = catalogue.kind[:, None] == names[None, :]
+        kind = np.where(matches.any(axis=1), matches.argmax(axis=1), len(KINDS)).astype(np.float64)
+        rows = catalogue.rows
+        has = (rows["title"].str.len_bytes().fill_null(0) > 0).to_numpy().astype(np.float64)
+        has += (rows["text"].str.len_bytes().fill_null(0) > 0).to_numpy()
+        groups, group = np.unique(np.column_stack([catalogue.category, catalogue.brand]), return_inverse=True)
+        times, codes, prices = _price_changes(catalogue)
+        return cls(
+            size=len(catalogue),
+            created=catalogue.created,
+            kind=kind,
+            sponsored=rows["sponsored"].fill_null(value=False).to_numpy().astype(np.float64),
+            has_text=has,
+            region=catalogue.region,
+            groups=groups,
+            group=group.reshape(len(catalogue), -1),
+            times=times,
+            codes=codes,
+            prices=prices,
+        )
+
+    def described(self, item: NDArray[np.int32], time: NDArray[np.int64]) -> Mask:
+        """Whether the item had a row by then; item and time broadcast."""
+        created = self.created[item]
+        return (created != NEVER) & (created <= time)
+
+    def price(self, item: NDArray[np.int32], time: NDArray[np.int64]) -> Floats:
+        """The price as of a moment, nan = unknown; item and time broadcast."""
+        if not len(self.codes):
+            return np.full(np.broadcast_shapes(item.shape, time.shape), np.nan)
+        changes = len(self.times) + 1
+        wanted = item.astype(np.int64) * changes + np.searchsorted(self.times, time, side="right")
+        place = np.searchsorted(self.codes, wanted, side="right") - 1
+        own = (place >= 0) & (self.codes[place] // changes == item)
+        return np.where(own, self.prices[place], np.nan)
+
+
+def _price_changes(catalogue: Catalogue) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Distinct times; and each change's code (item, place of its time) with its price, sorted by code."""
+    line = catalogue.timeline
+    times = np.unique(line.time)
+    codes = line.item.astype(np.int64) * (len(times) + 1) + np.searchsorted(times, line.time, side="right")
+    order = np.argsort(codes, kind="stable")
+    return times, codes[order], line.price[order]
+
+
+class FactsMemory:
+    """The facts of the catalogue seen last."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Catalogue, Facts] | None = None
+
+    def of(self, catalogue: Catalogue) -> Facts:
+        last = self._last
+        if last is None or last[0] is not catalogue:
+            self._last = last = (catalogue, Facts.of(catalogue))
+        return last[1]

@@ -1,0 +1,179 @@
+"""The words of every item as arrays: hashed tokens end to end, and bit signatures of their letters.
+
+Tokens are hashed, not numbered by a vocabulary: a live item with a word nobody used before still matches a query
+that asks for it. Letters: N items, E tokens of all items, M items asked for, W tokens of the longest of them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from zlib import crc32
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.catalogue import Catalogue
+from pipeline.features.ids import key
+from pipeline.features.text import tokens
+
+Hashes = NDArray[np.int32]
+Bits = NDArray[np.uint64]
+Places = NDArray[np.int64]
+
+NO_TOKEN = -1
+LETTERS = 8  # words of 64 bits in the signature of a title's trigrams
+_LONGEST = {"title": 32, "text": 256}  # tokens kept of a field
+_SOURCES = ("title", "text", "brand", "tags", "category")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A token: its hash (31 bits), its letter pairs in 64 bits, its letter triples in 64 * LETTERS bits."""
+
+    hash: int
+    shape: int
+    letters: tuple[int, ...]
+    number: bool
+
+
+@lru_cache(maxsize=2**17)
+def word(token: str) -> Word:
+    """A pure function of the token, remembered because queries and titles share their words."""
+    marked = f"^{token}$"
+    shape = 0
+    for pair in zip(marked, marked[1:], strict=False):
+        shape |= 1 << (crc32("".join(pair).encode()) % 64)
+    letters = [0] * LETTERS
+    for start in range(max(1, len(marked) - 2)):
+        place = crc32(marked[start : start + 3].encode()) % (64 * LETTERS)
+        letters[place // 64] |= 1 << (place % 64)
+    return Word(key(token) & 0x7FFFFFFF, shape, tuple(letters), token[0].isdigit())
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """tokens: `[E]`; start, length: `[N]`, where each item's tokens stand."""
+
+    tokens: Hashes
+    start: Places
+    length: Places
+
+    def padded(self, item: NDArray[np.int32]) -> tuple[Places, NDArray[np.bool_]]:
+        """Places in `tokens` of the items `[M]`, `[W, M]`, and where there is one."""
+        length = self.length[item]
+        step = np.arange(int(length.max(initial=0)))[:, None]
+        mask = step < length[None, :]
+        return np.where(mask, self.start[item][None, :] + step, 0), mask
+
+    def flat(self, item: NDArray[np.int32]) -> tuple[Hashes, Places]:
+        """The tokens of the items `[M]` end to end, and the place in `item` each belongs to."""
+        length = self.length[item]
+        owner = np.repeat(np.arange(len(item)), length)
+        skipped = self.start[item] - (np.cumsum(length) - length)
+        return self.tokens[np.arange(len(owner)) + skipped[owner]], owner
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What is known of the words of a catalogue. shapes: `[E]` of the title's tokens; letters: `[N, LETTERS]`.
+
+    rows: the item rows this was made of, so that only what differs is read again.
+    """
+
+    rows: pl.DataFrame
+    title: Field
+    text: Field
+    shapes: Bits
+    letters: Bits
+
+    @classmethod
+    def of(cls, catalogue: Catalogue) -> "Texts":
+        nothing = np.empty(0, dtype=np.int64)
+        blank = Field(nothing.astype(np.int32), nothing, nothing)
+        empty = cls(
+            catalogue.rows.select(_SOURCES).clear(),
+            blank,
+            blank,
+            np.empty(0, np.uint64),
+            np.empty((0, LETTERS), np.uint64),
+        )
+        return empty.grown(catalogue)
+
+    def grown(self, catalogue: Catalogue) -> "Texts":
+        """The words of a catalogue that extends this one: items added or described anew."""
+        rows = catalogue.rows.select(_SOURCES)
+        known = len(self.rows)
+        changed = np.ones(len(rows), dtype=np.bool_)
+        changed[:known] = _differ(self.rows, rows.head(known))
+        place = np.flatnonzero(changed)
+        if not len(place):
+            return self
+        fresh = rows[place]
+        titles = [_cut(title, "title") for title in fresh["title"]]
+        letters = np.zeros((len(rows), LETTERS), dtype=np.uint64)
+        letters[:known] = self.letters
+        letters[place] = letters_of(titles)
+        title, shapes = _added(self.title, titles, place, len(rows)), _shapes(titles)
+        text = _added(self.text, [_cut(line, "text") for line in _about(fresh)], place, len(rows))
+        return Texts(rows, title, text, np.concatenate([self.shapes, shapes]), letters)
+
+
+class TextMemory:
+    """The words of the catalogue seen last; grows with it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[pl.DataFrame, Texts] | None = None
+
+    def of(self, catalogue: Catalogue) -> Texts:
+        last = self._last
+        if last is None or len(last[1].rows) > len(catalogue):
+            last = (catalogue.rows, Texts.of(catalogue))
+        elif last[0] is not catalogue.rows:
+            last = (catalogue.rows, last[1].grown(catalogue))
+        self._last = last
+        return last[1]
+
+
+def letters_of(lines: Iterable[Sequence[str]]) -> Bits:
+    """`[M, LETTERS]`: the letter triples of each list of tokens as bits."""
+    rows = []
+    for line in lines:
+        bits = [0] * LETTERS
+        for token in line:
+            bits = [have | more for have, more in zip(bits, word(token).letters, strict=True)]
+        rows.append(bits)
+    return np.array(rows, dtype=np.uint64).reshape(-1, LETTERS)
+
+
+def _cut(line: str | None, field: str) -> list[str]:
+    return tokens(line)[: _LONGEST[field]] if line else []
+
+
+def _about(rows: pl.DataFrame) -> pl.Series:
+    """Everything but the title in one line."""
+    lists = [pl.col(name).list.join(" ").fill_null("") for name in ("tags", "category")]
+    return rows.select(pl.concat_str(pl.col("text", "brand").fill_null(""), *lists, separator=" ").alias("about"))[
+        "about"
+    ]
+
+
+def _differ(left: pl.DataFrame, right: pl.DataFrame) -> NDArray[np.bool_]:
+    differs = np.zeros(len(left), dtype=np.bool_)
+    for name in _SOURCES:
+        differs |= left[name].ne_missing(right[name]).to_numpy()
+    return differs
+
+
+def _added(field: Field, lines: list[list[str]], place: Places, items: int) -> Field:
+    """A field with the lines of the items at `place` put behind; what an item had before is left unused."""
+    start, length = np.zeros(items, dtype=np.int64), np.zeros(items, dtype=np.int64)
+    start[: len(field.start)], length[: len(field.length)] = field.start, field.length
+    sizes = np.array([len(line) for line in lines], dtype=np.int64)
+    start[place], length[place] = len(field.tokens) + np.cumsum(sizes) - sizes, sizes
+    more = np.array([word(token).hash for line in lines for token in line], dtype=np.int32)
+    return Field(np.concatenate([field.tokens, more]), start, length)
+
+
+def _shapes(lines: list[list[str]]) -> Bits:
+    return np.array([word(token).shape for line in lines for token in line], dtype=np.uint64)

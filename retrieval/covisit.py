@@ -1,0 +1,126 @@
+"""Item-to-item co-visits: what the same people act on shortly before or after an item.
+
+Item-based collaborative filtering (Sarwar et al., WWW 2001) over pairs that lie close in a subject's sequence; a
+subject with many actions says less a pair (inverse user frequency, Breese et al., UAI 1998).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.batch import Array
+from pipeline.errors import ArtifactError
+
+Weights = NDArray[np.float32]
+Items = NDArray[np.int32]
+
+_BLOCK = 4_000_000  # pairs aggregated at once: bounds the memory, changes no number
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """item: `[N, M]`, best first, -1 = none; weight: `[N, M]`, 0 where there is none."""
+
+    item: Items
+    weight: Weights
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "neighbours.npy", self.item, allow_pickle=False)
+        np.save(folder / "weight.npy", self.weight, allow_pickle=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Neighbours":
+        """Raises ArtifactError when the two arrays do not belong together."""
+        item, weight = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("neighbours", "weight")
+        )
+        if item.ndim != 2 or item.shape != weight.shape:
+            raise ArtifactError("neighbours.npy", f"the shape of weight.npy {weight.shape}", place=str(folder))
+        return cls(item, weight)
+
+
+def item_neighbours(
+    item: Items, start: NDArray[np.int64], items: int, *, window: int, cap: int, most: int, damping: float
+) -> Neighbours:
+    """The nearest items of each item.
+
+    item: `[E]`, the actions of one subject after the other, oldest first; start: `[U + 1]`, where each subject
+    begins; items: N. A pair `gap` actions apart (at most `window`, among a subject's last `cap`) adds
+    1 / (1 + gap) / log(1 + |J|) to c, |J| being the subject's actions; the weight is c_ij / (n_i n_j)^damping with n
+    the counts of actions (0.5: cosine). At most `most` neighbours, ties to the smaller index.
+    """
+    item, subject, iuf = _latest(item, start, cap)
+    count = np.bincount(item, minlength=items)
+    norm = np.maximum(count, 1).astype(np.float64) ** damping
+    found = Neighbours(np.full((items, most), -1, np.int32), np.zeros((items, most), np.float32))
+    for low, high in _blocks(count * 2 * window):
+        code, weight = _pairs(item, subject, iuf, (low, high), window, items)
+        left, right = code // items, code % items
+        weight = weight / (norm[left] * norm[right])
+        order = np.lexsort((right, -weight, left))
+        left = left[order]
+        place = np.arange(len(left)) - np.searchsorted(left, left)
+        kept = place < most
+        found.item[left[kept], place[kept]] = right[order][kept]
+        found.weight[left[kept], place[kept]] = weight[order][kept]
+    return found
+
+
+def covisit_scores(
+    neighbours: Neighbours, seeds: Items, strength: NDArray[np.floating]
+) -> tuple[NDArray[np.intp], Items, NDArray[np.float64]]:
+    """Sum of `strength` times weight over the neighbours of every seed. seeds, strength: `[R, H]`, seed -1 = none.
+
+    Returns row, item and score of each item found, all `[P]`, sorted by row, then item.
+    """
+    row, place = np.nonzero((seeds >= 0) & (seeds < len(neighbours.item)))
+    seed = seeds[row, place]
+    item = np.asarray(neighbours.item[seed])
+    score = neighbours.weight[seed] * strength[row, place][:, None]
+    width = np.int64(len(neighbours.item))
+    valid = item >= 0
+    code = (row[:, None] * width + item)[valid]
+    order = np.argsort(code, kind="stable")
+    code = code[order]
+    first = np.flatnonzero(np.diff(code, prepend=-1))
+    total = np.add.reduceat(score[valid][order], first) if len(first) else np.empty(0)
+    return code[first] // width, (code[first] % width).astype(np.int32), total
+
+
+def _latest(item: Items, start: NDArray[np.int64], cap: int) -> tuple[Items, Array, Array]:
+    """Each subject's last `cap` actions: item, subject and the weight of one pair, all `[E']`."""
+    length = np.diff(start)
+    subject = np.repeat(np.arange(len(length)), length)
+    kept = np.arange(len(item)) >= (start[1:] - cap)[subject]
+    iuf = 1.0 / np.log1p(np.maximum(length, 1))
+    return np.asarray(item)[kept], subject[kept], iuf[subject[kept]]
+
+
+def _blocks(cost: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ranges of items whose pairs together stay near `_BLOCK`."""
+    block = np.cumsum(cost) // _BLOCK
+    edges = np.r_[0, np.flatnonzero(np.diff(block)) + 1, len(cost)]
+    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def _pairs(
+    item: Items, subject: Array, iuf: Array, block: tuple[int, int], window: int, items: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The summed weight of every pair (left, right) with left in the block, by code left * items + right."""
+    codes, weights = [], []
+    inside = (item >= block[0]) & (item < block[1])
+    for gap in range(1, window + 1):
+        early, late = item[:-gap], item[gap:]
+        together = (subject[:-gap] == subject[gap:]) & (early != late)
+        for left, right, mine in ((early, late, inside[:-gap]), (late, early, inside[gap:])):
+            taken = together & mine
+            codes.append(left[taken].astype(np.int64) * items + right[taken])
+            weights.append(iuf[gap:][taken] / (1 + gap))
+    code, weight = np.concatenate(codes), np.concatenate(weights)
+    order = np.argsort(code, kind="stable")
+    code = code[order]
+    first = np.flatnonzero(np.diff(code, prepend=-1))
+    total = np.add.reduceat(weight[order], first) if len(first) else np.empty(0)
+    return code[first], total

@@ -1,0 +1,53 @@
+"""What replay needs of an engine: the served one, seen from the side that asks in batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.batch import Batch
+from pipeline.bundle import Bundle
+from pipeline.cascade import Cascade
+from pipeline.filters import NO_FILTERS, Filters
+from pipeline.state import Frames, State
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request as the engine takes it. Empty texts mean none; items: the caller's own candidates."""
+
+    id: str
+    time: int
+    subject: str = ""
+    query: str = ""
+    surface: str = "recommend"
+    item_id: str = ""
+    filters: Filters = NO_FILTERS
+    sort: str = "relevance"
+    segment: str = ""
+    diversity: float | None = None
+    weights: dict[str, float] | None = None
+    items: tuple[str, ...] = ()
+
+
+class ReplayEngine(Protocol):
+    """The served engine. Everything it answers is as of the request's time, so that a state may hold the future."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def bundle(self) -> Bundle: ...
+    def absorb(self, events: Frames) -> None:
+        """Make events known, as the service does when they arrive."""
+        ...
+
+    def batch(self, asks: Sequence[Ask]) -> Batch:
+        """Requests as columns; with candidates where the asks bring items."""
+        ...
+
+    def cascade(self, name: str) -> Cascade:
+        """`search`, `recommend`, `rank`, and the baselines `bm25` and `popularity`."""
+        ...
+
+    def cascade_name(self, ask: Ask) -> str:
+        """`rank` where the ask brings items, `search` where it has a query, else `recommend`."""
+        ...
