@@ -5,13 +5,14 @@ Heavy libraries are imported inside the commands, so that `podium --help` answer
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.errors import PodiumError
+from pipeline.errors import InputError, PodiumError
 from pipeline.threads import configure_threads
 
 PATH = click.Path(path_type=Path)
@@ -48,6 +49,314 @@ def show(values: Mapping[str, Any], json_: bool, lines: Callable[[], list[str]] 
         return
     for line in lines() if lines else [f"{name:<14}{value}" for name, value in values.items()]:
         click.echo(line)
+
+
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """KEY=VALUE options as a dict."""
+    if bad := [text for text in given if not text.partition("=")[1]]:
+        raise InputError(option, "KEY=VALUE", received=bad[0])
+    return {key: value for key, _, value in (text.partition("=") for text in given)}
+
+
+def duration(text: str, option: str) -> int:
+    """`30m`, `24h` or `7d` in milliseconds."""
+    units = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+    if not text[:-1].isdigit() or text[-1] not in units:
+        raise InputError(option, "a number and m, h or d, such as 24h", received=text)
+    return int(text[:-1]) * units[text[-1]]
+
+
+@cli.command()
+@click.argument("out", type=PATH)
+@click.option("--world", default="base", show_default=True, help="A shipped world, or FILE#NAME.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the world.")
+@click.option("--seed", type=int, help="Seed of the world.")
+@as_json
+def simulate(out: Path, world: str, overrides: tuple[str, ...], seed: int | None, json_: bool) -> None:
+    """Simulate a market: OUT/events (raw), OUT/log (ingested) and, apart, OUT/truth."""
+    from pipeline.logs.ingest import ingest as ingest_events
+    from pipeline.market.simulate import simulate as run
+    from pipeline.market.world import load_world
+    from pipeline.progress import progress
+
+    chosen = load_world(world, pairs(overrides, "--set"), seed)
+    with progress("simulate", quiet=json_) as report:
+        market = run(chosen, out, report)
+        report("ingest", 0.95)
+        log = ingest_events("podium", [out / "events"], out / "log")
+    show(asdict(market) | {"log": asdict(log)}, json_)
+
+
+@cli.command()
+@click.argument("format_", metavar="FORMAT")
+@click.argument("sources", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, required=True, help="The log; an existing one grows.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Options of the format (csv: columns).")
+@click.option("--strict", is_flag=True, help="End with 2 when a row was quarantined.")
+@as_json
+def ingest(
+    format_: str, sources: tuple[Path, ...], out: Path, options: tuple[str, ...], strict: bool, json_: bool
+) -> None:
+    """Read events of FORMAT (auto recognises it) from SOURCES into a log; bad rows go to its quarantine."""
+    from pipeline.logs.ingest import ingest as run
+    from pipeline.progress import progress
+
+    fmt = None if format_ == "auto" else format_
+    with progress("ingest", quiet=json_) as report:
+        done = run(fmt, list(sources), out, strict=strict, options=pairs(options, "--option"), on_progress=report)
+    show(asdict(done), json_)
+
+
+@cli.command()
+@click.argument("logs", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Where train, valid and test go.")
+@click.option("--by", default="time", show_default=True, help="time, last, query or user.")
+@click.option("--users", type=PATH, help="With --by last: only these users' last interactions are held out.")
+@click.option("--valid", type=float, default=0.1, show_default=True, help="Share of validation.")
+@click.option("--test", type=float, default=0.15, show_default=True, help="Share of test.")
+@click.option("--gap", default="24h", show_default=True, help="Time left out before each boundary (30m, 24h, 7d).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of a split by query or user.")
+@as_json
+def split(
+    logs: Path, out: Path, by: str, users: Path | None, valid: float, test: float, gap: str, seed: int, json_: bool
+) -> None:
+    """Split a log into train, valid and test without letting the future into the past."""
+    from pipeline.logs.split import split as run
+
+    gap_ms = duration(gap, "--gap")
+    done = run(logs, out, by, users=users, valid=valid, test=test, gap_ms=gap_ms, seed=seed)
+    show(asdict(done), json_)
+
+
+@cli.command()
+@click.option("--logs", type=PATH, required=True, help="The log to learn from (of a split: its train side).")
+@click.option("--out", type=PATH, required=True, help="The bundles root.")
+@click.option("--stage", "stages", multiple=True, help="Only these: retrieval, ranking, rerank, suggest.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@config_file
+@as_json
+def train(logs: Path, out: Path, stages: tuple[str, ...], seed: int, config: Path | None, json_: bool) -> None:
+    """Run the batch jobs over a log and bind a bundle; steps done before are reused."""
+    from pipeline.progress import progress
+    from serving.jobs import STAGES
+    from serving.jobs import train as run
+
+    with progress("train", quiet=json_) as report:
+        done = run(logs, out, config=config, stages=stages or STAGES, seed=seed, on_progress=report)
+    show(asdict(done), json_, done.lines)
+
+
+@cli.command()
+@click.option("--bundle", type=PATH, required=True, help="A bundle or a bundles root.")
+@click.option("--logs", type=PATH, required=True, help="The log to replay (of a split: its test side).")
+@click.option("--out", type=PATH, required=True, help="Where report.json, report.html and run.parquet go.")
+@click.option("--history", type=PATH, multiple=True, help="More earlier logs, for logs not made by split.")
+@click.option("--state", type=click.Choice(["rolling", "frozen"]), default="rolling", show_default=True)
+@click.option("--stage", type=click.Choice(["retrieval", "ranking", "rerank"]), help="Evaluate one stage alone.")
+@click.option("--exclude-seen", is_flag=True, help="Mode next: without what the subject acted on before.")
+@click.option("--by", help="Report slices by this field of the impression, such as arm.")
+@click.option("--sample", type=int, help="Only that many requests, by hash of request_id.")
+@click.option("--truth", type=PATH, help="The truth of a simulated market: adds oracle and recovered.")
+@click.option("--baseline", type=PATH, help="Another bundle to compare with on the same requests.")
+@click.option("--gate", type=PATH, help="A gate file; ends with 3 when it is not passed.")
+@config_file
+@as_json
+def evaluate(bundle: Path, logs: Path, out: Path, config: Path | None, json_: bool, **options: Any) -> None:
+    """Replay a log through the cascade that serves, and report NDCG and the rest with intervals."""
+    from pipeline.progress import progress
+    from serving.replay.command import evaluate_bundle
+
+    with progress("evaluate", quiet=json_) as report:
+        done = evaluate_bundle(bundle, logs, out, config=config, on_progress=report, **options)
+    show(done.values, json_, done.lines)
+
+
+@cli.command()
+@click.option("--run", "run_file", type=PATH, required=True, help="A run: TREC text, Parquet or CSV.")
+@click.option("--qrels", type=PATH, required=True, help="Judgments: TREC text, Parquet or CSV.")
+@click.option("-m", "--metric", "metrics", multiple=True, required=True, help="ndcg@10, mrr, recall@100, ...")
+@click.option("--ties", type=click.Choice(["expected", "id", "trec"]), default="id", show_default=True)
+@click.option("--empty", type=click.Choice(["zero", "skip"]), default="zero", show_default=True)
+@click.option("--per-query", is_flag=True, help="Also the value of each query.")
+@as_json
+def metrics(
+    run_file: Path, qrels: Path, metrics: tuple[str, ...], ties: str, empty: str, per_query: bool, json_: bool
+) -> None:
+    """Ranking metrics of any run file; no model of ours needed."""
+    from pipeline.metrics.runs import metrics_report
+
+    report = metrics_report(run_file, qrels, list(metrics), ties, empty)  # type: ignore[arg-type]
+    show(report.as_json(per_query=per_query), json_, lambda: report.lines(per_query=per_query))
+
+
+@cli.command()
+@click.option("--url", required=True, help="A service started with serve --replay.")
+@click.option("--logs", type=PATH, required=True, help="The log to replay.")
+@click.option("--out", type=PATH, required=True, help="Where run.parquet and latency.json go.")
+@click.option("--sample", type=int, help="Only that many requests, by hash of request_id.")
+@as_json
+def replay(url: str, logs: Path, out: Path, sample: int | None, json_: bool) -> None:
+    """Replay a log through a running service: post its events in time order, ask its requests."""
+    from pipeline.progress import progress
+    from serving.replay.command import replay_service
+
+    with progress("replay", quiet=json_) as report:
+        done = replay_service(url, logs, out, sample=sample, on_progress=report)
+    show(done, json_)
+
+
+@cli.command()
+@click.option("--bundle", type=PATH, required=True, help="A bundle or a bundles root.")
+@click.option("--host", help="Address; beyond loopback only with API keys.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port.  [default: 8000]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--root", type=PATH, help="The tenant's data root.  [default: beside the bundles]")
+@click.option("--replay", is_flag=True, help="Accept times and request ids; log no impressions.")
+@config_file
+def serve(bundle: Path, workers: int, config: Path | None, **given: Any) -> None:
+    """Serve the HTTP API and the web page."""
+    from serving.run import serve as run
+
+    run(bundle, workers=workers, config=config, **given)
+
+
+@cli.command()
+@click.option("--logs", type=PATH, help="A log of your own; without it a simulated market.")
+@click.option("--world", default="base", show_default=True, help="The world to simulate.")
+@click.option("--port", type=int, default=8000, show_default=True)
+@click.option("--no-serve", is_flag=True, help="Stop after the evaluation.")
+@click.option("--out", type=PATH, default=Path("demo"), show_default=True, help="Where everything goes.")
+@config_file
+@as_json
+def demo(logs: Path | None, world: str, port: int, no_serve: bool, out: Path, config: Path | None, json_: bool) -> None:
+    """The main job: log, split, train, evaluate, then serve API and web page."""
+    from pipeline.progress import progress
+    from serving.demo import run_demo
+
+    with progress("demo", quiet=json_) as report:
+        done = run_demo(out, logs=logs, world=world, config=config, on_progress=report)
+    show(done.values, json_, done.lines)
+    if not no_serve:
+        from serving.run import serve as run
+
+        run(out / "bundles", workers=1, config=config, host=None, port=port, root=out, replay=False)
+
+
+@cli.group()
+def bundle() -> None:
+    """Bundles: list, show, verify, promote, rollback."""
+
+
+@bundle.command("list")
+@click.argument("root", type=PATH)
+@as_json
+def bundle_list(root: Path, json_: bool) -> None:
+    """The bundles under ROOT; the current one is marked."""
+    from pipeline import bundle as store
+
+    names, serving = store.bundles(root), store.current(root)
+    marked = {name: "current" if name == serving else "" for name in names}
+    show({"bundles": names, "current": serving}, json_, lambda: [f"{n}  {mark}" for n, mark in marked.items()])
+
+
+@bundle.command("show")
+@click.argument("path", type=PATH)
+def bundle_show(path: Path) -> None:
+    """Manifests of a bundle's parts, as JSON."""
+    from pipeline import bundle as store
+
+    click.echo(json.dumps(store.describe(store.open_bundle(path)), indent=1))
+
+
+@bundle.command("verify")
+@click.argument("path", type=PATH)
+@as_json
+def bundle_verify(path: Path, json_: bool) -> None:
+    """Check sizes and digests of every file of a bundle."""
+    from pipeline import bundle as store
+
+    checked = store.open_bundle(path)
+    show({"bundle": checked.id, "verified": True, "parts": sorted(checked.parts)}, json_)
+
+
+@bundle.command("promote")
+@click.argument("root", type=PATH)
+@click.argument("bundle_id")
+@as_json
+def bundle_promote(root: Path, bundle_id: str, json_: bool) -> None:
+    """Make a bundle the current one."""
+    from pipeline import bundle as store
+
+    store.promote(root, bundle_id)
+    show({"current": bundle_id}, json_)
+
+
+@bundle.command("rollback")
+@click.argument("root", type=PATH)
+@as_json
+def bundle_rollback(root: Path, json_: bool) -> None:
+    """Go back to the bundle before."""
+    from pipeline import bundle as store
+
+    show({"current": store.rollback(root)}, json_)
+
+
+@cli.command()
+@click.option("--bundle", "path", type=PATH, required=True, help="A bundle or a bundles root.")
+@click.option("--user", default="", help="The user who asks.")
+@click.option("--query", default="", help="The query; without it a recommendation.")
+@click.option("--item", required=True, help="The item in question.")
+@click.option("--at", type=int, help="Time of the request in ms.  [default: the bundle's cutoff]")
+def explain(path: Path, user: str, query: str, item: str, at: int | None) -> None:
+    """Why an item is, or is not, on the page."""
+    from serving.engine import Engine
+    from serving.ports import Ask
+
+    engine = Engine(path)
+    surface = "search" if query else "recommend"
+    ask = Ask("explain", engine.bundle.cutoff if at is None else at, user, query, surface)
+    click.echo(json.dumps(engine.explain(ask, item), indent=1))
+
+
+@cli.group()
+def events() -> None:
+    """Events taken over HTTP."""
+
+
+@events.command("export")
+@click.option("--root", type=PATH, required=True, help="The tenant's data root.")
+@click.option("--out", type=PATH, required=True, help="The log to write or to grow.")
+@as_json
+def events_export(root: Path, out: Path, json_: bool) -> None:
+    """Write the store's events into a log."""
+    from serving.run import export
+
+    show(export(root, out), json_)
+
+
+@cli.command()
+@as_json
+def doctor(json_: bool) -> None:
+    """Check the installation: versions, threads, which Faiss, what is missing."""
+    from serving.doctor import examine
+
+    found = examine()
+    show(
+        {"ok": not any(c.problem for c in found), "checks": [asdict(c) for c in found]},
+        json_,
+        lambda: [str(c) for c in found],
+    )
+    sys.exit(1 if any(check.problem for check in found) else 0)
+
+
+@cli.command()
+@click.argument("path", type=PATH, default=Path("podium.toml"))
+def init(path: Path) -> None:
+    """Write a podium.toml with every key, its default and what it means."""
+    from serving.defaults import write_defaults
+
+    write_defaults(path)
+    click.echo(f"wrote {path}")
 
 
 if __name__ == "__main__":

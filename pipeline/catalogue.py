@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.batch import Mask
+from pipeline.batch import Array, Mask
 from pipeline.errors import ArtifactError
 from pipeline.features.ids import Keys, key, key_column
 from pipeline.logs.events import COLUMNS
@@ -79,6 +79,34 @@ class Catalogue:
     @cached_property
     def region(self) -> Keys:
         return _keys_or_zero(self.rows["region"])
+
+    @cached_property
+    def kinds(self) -> Array:
+        """`[N]` text."""
+        return self.rows["kind"].fill_null("product").to_numpy()
+
+    @cached_property
+    def sponsored(self) -> Mask:
+        return self.rows["sponsored"].fill_null(False).to_numpy()
+
+    @cached_property
+    def brands(self) -> list[str]:
+        """Names by `brand_code`, "" first."""
+        return ["", *self.rows["brand"].drop_nulls().unique().sort().to_list()]
+
+    @cached_property
+    def brand_code(self) -> NDArray[np.int64]:
+        """`[N]` place in `brands`, 0 = none; for counting, where keys are for comparing."""
+        return _codes(self.rows["brand"], self.brands)
+
+    @cached_property
+    def top_categories(self) -> list[str]:
+        return ["", *self.rows["category"].list.first().drop_nulls().unique().sort().to_list()]
+
+    @cached_property
+    def top_category(self) -> NDArray[np.int64]:
+        """`[N]` place in `top_categories`, 0 = none."""
+        return _codes(self.rows["category"].list.first(), self.top_categories)
 
     @cached_property
     def category(self) -> Keys:
@@ -254,6 +282,12 @@ def _join(left: Timeline, right: Timeline) -> Timeline:
         np.concatenate([left.available, right.available])[order],
         np.concatenate([left.price, right.price])[order],
     )
+
+
+def _codes(column: pl.Series, names: list[str]) -> NDArray[np.int64]:
+    table = pl.DataFrame({"name": names}).with_row_index("code")
+    found = pl.DataFrame({"name": column.cast(pl.String)}).join(table, on="name", how="left", maintain_order="left")
+    return found["code"].cast(pl.Int64).fill_null(0).to_numpy()
 
 
 def _keys_or_zero(column: pl.Series) -> Keys:

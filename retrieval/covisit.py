@@ -42,23 +42,35 @@ class Neighbours:
 
 
 def item_neighbours(
-    item: Items, start: NDArray[np.int64], items: int, *, window: int, cap: int, most: int, damping: float
+    item: Items,
+    start: NDArray[np.int64],
+    items: int,
+    *,
+    window: int,
+    cap: int,
+    most: int,
+    damping: tuple[float, float],
+    backward: float,
 ) -> Neighbours:
     """The nearest items of each item.
 
     item: `[E]`, the actions of one subject after the other, oldest first; start: `[U + 1]`, where each subject
     begins; items: N. A pair `gap` actions apart (at most `window`, among a subject's last `cap`) adds
-    1 / (1 + gap) / log(1 + |J|) to c, |J| being the subject's actions; the weight is c_ij / (n_i n_j)^damping with n
-    the counts of actions (0.5: cosine). At most `most` neighbours, ties to the smaller index.
+    1 / (1 + gap) / log(1 + |J|) to c_ij, |J| being the subject's actions, and `backward` times that when j came
+    before i: what follows says more about what is next. The weight is c_ij / (n_i^from n_j^to), n the counts of
+    actions and (from, to) `damping`; (0.5, 0.5) with backward 1 is the cosine. At most `most` neighbours an item,
+    ties to the smaller index.
     """
     item, subject, iuf = _latest(item, start, cap)
     count = np.bincount(item, minlength=items)
-    norm = np.maximum(count, 1).astype(np.float64) ** damping
+    norms = [np.maximum(count, 1).astype(np.float64) ** power for power in damping]
     found = Neighbours(np.full((items, most), -1, np.int32), np.zeros((items, most), np.float32))
     for low, high in _blocks(count * 2 * window):
-        code, weight = _pairs(item, subject, iuf, (low, high), window, items)
+        code, weight = _pairs(item, subject, iuf, (low, high), window=window, items=items, backward=backward)
         left, right = code // items, code % items
-        weight = weight / (norm[left] * norm[right])
+        told = weight > 0
+        left, right, weight = left[told], right[told], weight[told]
+        weight = weight / (norms[0][left] * norms[1][right])
         order = np.lexsort((right, -weight, left))
         left = left[order]
         place = np.arange(len(left)) - np.searchsorted(left, left)
@@ -106,7 +118,7 @@ def _blocks(cost: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _pairs(
-    item: Items, subject: Array, iuf: Array, block: tuple[int, int], window: int, items: int
+    item: Items, subject: Array, iuf: Array, block: tuple[int, int], *, window: int, items: int, backward: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The summed weight of every pair (left, right) with left in the block, by code left * items + right."""
     codes, weights = [], []
@@ -114,10 +126,11 @@ def _pairs(
     for gap in range(1, window + 1):
         early, late = item[:-gap], item[gap:]
         together = (subject[:-gap] == subject[gap:]) & (early != late)
-        for left, right, mine in ((early, late, inside[:-gap]), (late, early, inside[gap:])):
+        ways = ((early, late, inside[:-gap], 1.0), (late, early, inside[gap:], backward))
+        for left, right, mine, share in ways:
             taken = together & mine
             codes.append(left[taken].astype(np.int64) * items + right[taken])
-            weights.append(iuf[gap:][taken] / (1 + gap))
+            weights.append(share * iuf[gap:][taken] / (1 + gap))
     code, weight = np.concatenate(codes), np.concatenate(weights)
     order = np.argsort(code, kind="stable")
     code = code[order]

@@ -52,8 +52,10 @@ class Prior:
 
     def of(self, group: Keys) -> tuple[Floats, Floats]:
         """Mean and strength for items of these groups; place 0 holds what is true of all items."""
+        if not len(self.group):
+            return np.broadcast_to(self.mean[0], group.shape), np.broadcast_to(self.strength[0], group.shape)
         place = np.minimum(np.searchsorted(self.group, group), len(self.group) - 1)
-        place = np.where((self.group[place] == group) & (len(self.group) > 0), place + 1, 0)
+        place = np.where(self.group[place] == group, place + 1, 0)
         return self.mean[place], self.strength[place]
 
 
@@ -97,7 +99,8 @@ def _recent(within: Floats, prior: tuple[Floats, Floats]) -> Columns:
 
 def _ticks_known(layers: CounterLayers, item: NDArray[np.int32], tick: Ints) -> Floats:
     """Ticks since anybody first met the item, `[R, K]`; nan when nobody has yet."""
-    first = np.minimum(layers.base.first(item), layers.recent.first(item))
+    known_as = item.astype(np.int64)
+    first = np.minimum(layers.base.first(known_as), layers.recent.first(known_as))
     known = tick[:, None] - first
     return np.where(known >= 0, known, np.nan).astype(np.float64)
 
@@ -121,13 +124,12 @@ def segment_columns(state: State, item: NDArray[np.int32], tick: Ints, segment_k
     return {name: np.where(known, value, np.nan) for name, value in zip(SEGMENT_NAMES, values, strict=True)}
 
 
-def taste_columns(
-    state: State, item: NDArray[np.int32], tick: Ints, subject_key: Keys, known: NDArray[np.bool_], facts: Facts
-) -> Columns:
+def taste_columns(state: State, item: NDArray[np.int32], tick: Ints, subject_key: Keys, facts: Facts) -> Columns:
     """Share of the subject's positives in the item's category, level by level, and brand, shrunk towards 0.
 
-    known: `[R]`, whether the request has a subject at all; nan without, and where the item has no such group.
+    subject_key: `[R]`, 0 = nobody; nan for nobody, and where the item has no such group.
     """
+    known = subject_key != 0
     group = facts.group[item]
     layers = state.counters["affinity"]
     if len(facts.groups) <= item.shape[1]:

@@ -4,6 +4,7 @@ Feature hashing (Weinberger et al., ICML 2009): no vocabulary to keep in step, t
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ContentWeights:
-    """What each part of an item adds to its vector before normalising. category: per level; title: shared by all words."""
+    """What each part adds to an item's vector before normalising. category: a level; title: all its words."""
 
     category: float = 1.0
     brand: float = 0.7
@@ -40,7 +41,7 @@ def item_vectors(
     every = np.arange(items, dtype=np.int32)
     words, owner = texts.title.flat(every)
     labels, labelled = catalogue.labels
-    parts = [
+    parts: list[tuple[Keys, NDArray[Any], NDArray[np.float64]]] = [
         (words.astype(np.int64), owner, weights.title / np.sqrt(np.maximum(texts.title.length[owner], 1))),
         (labels, labelled, np.full(len(labels), weights.tags)),
         (catalogue.brand, every, np.where(catalogue.brand != 0, weights.brand, 0.0)),

@@ -15,6 +15,7 @@ from pipeline.features.ids import Keys
 
 Ticks = NDArray[np.int64]
 _TICK_BITS = 20
+UNCOUNTED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +60,24 @@ class Counters:
 
     def at(self, key: Keys, tick: Ticks) -> NDArray[np.int32]:
         """Counts up to a tick. key and tick broadcast to `[...]`; returns `[..., A]`, zeros for unknown keys."""
-        key, tick = np.broadcast_arrays(key, tick)
-        found = np.zeros((*key.shape, len(self.names)), dtype=np.int32)
+        key, tick = np.asarray(key), np.asarray(tick)
         if not len(self.keys):
-            return found
+            return np.zeros((*np.broadcast_shapes(key.shape, tick.shape), len(self.names)), dtype=np.int32)
         place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
-        known = self.keys[place] == key
         limit = np.clip(tick, 0, (1 << _TICK_BITS) - 1)
         row = np.searchsorted(self.code, (place << _TICK_BITS) | limit, side="right") - 1
-        known &= row >= 0
+        known = (self.keys[place] == key) & (row >= 0)
         row = np.maximum(row, 0)
         known &= self.code[row] >> _TICK_BITS == place
-        found[known] = self.total[row[known]]
-        return found
+        return np.where(known[..., None], self.total[row], np.int32(0))
+
+    def first(self, key: Keys) -> Ticks:
+        """The first tick that counts anything of a key, `UNCOUNTED` for unknown keys; shape as `key`."""
+        if not len(self.keys):
+            return np.full(np.shape(key), UNCOUNTED)
+        place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
+        row = np.searchsorted(self.code, place << _TICK_BITS)
+        return np.where(self.keys[place] == key, self.code[row] & ((1 << _TICK_BITS) - 1), UNCOUNTED)
 
     def window(self, key: Keys, tick: Ticks, ticks: int) -> NDArray[np.int32]:
         """Counts of the `ticks` ticks up to `tick`; shapes as `at`."""

@@ -63,7 +63,7 @@ class Facts:
     def described(self, item: NDArray[np.int32], time: NDArray[np.int64]) -> Mask:
         """Whether the item had a row by then; item and time broadcast."""
         created = self.created[item]
-        return (created != NEVER) & (created <= time)
+        return np.asarray((created != NEVER) & (created <= time))
 
     def price(self, item: NDArray[np.int32], time: NDArray[np.int64]) -> Floats:
         """The price as of a moment, nan = unknown; item and time broadcast."""

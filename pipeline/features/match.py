@@ -38,9 +38,12 @@ MATCH_NAMES: Final = (
     "bigrams_in_title",
     "title_covered",
     "first_place",
+    "last_place",
     "close_share",
     "least_close",
     "letters_dice",
+    "letters_covered",
+    "title_tokens",
 )
 
 
@@ -162,21 +165,22 @@ class _Sums:
     bigrams: Counts
     covered: Counts
     first: Counts
+    last_at: Counts
     close: Counts
     least: Counts
 
 
 def _match(query: _Query, row: NDArray[np.intp], item: NDArray[np.int32], texts: Texts, stats: TextStats) -> Floats:
     """`[M, len(MATCH_NAMES)]` for pairs of the request at `row` and `item`, both `[M]`."""
-    place, there = texts.title.padded(item)
-    title = np.where(there, texts.title.tokens[place], np.int32(-1)) if len(texts.title.tokens) else place
-    shapes = np.where(there, texts.shapes[place], np.uint64(0)) if len(texts.shapes) else place.astype(np.uint64)
+    at, there = texts.title.padded(item)
+    title = np.where(there, texts.title.tokens[at], np.int32(-1)) if len(texts.title.tokens) else at
+    shapes = np.where(there, texts.shapes[at], np.uint64(0)) if len(texts.shapes) else at.astype(np.uint64)
     words, owner = texts.text.flat(item)
     norm = [_norm(part, item, mean) for part, mean in zip((texts.title, texts.text), stats.mean_length, strict=True)]
     idf = stats.idf(query.hashes)[row]
     length = query.length[row].astype(np.float64)
-    sums = _Sums(*(np.zeros(len(item)) for _ in range(14)))
-    sums.first[:], sums.least[:] = np.inf, 1.0
+    sums = _Sums(*(np.zeros(len(item)) for _ in range(15)))
+    sums.first[:], sums.last_at[:], sums.least[:] = np.inf, np.nan, 1.0
     before = np.zeros_like(there)
     for t in range(query.hashes.shape[1]):
         term = query.hashes[row, t]
@@ -191,7 +195,9 @@ def _match(query: _Query, row: NDArray[np.intp], item: NDArray[np.int32], texts:
         sums.last = np.where(t == length - 1, in_title > 0, sums.last)
         sums.covered += in_title
         sums.bigrams += (before[:-1] & equal[1:]).any(axis=0)
-        sums.first = np.minimum(sums.first, np.where(in_title > 0, equal.argmax(axis=0), np.inf))
+        place = np.where(in_title > 0, equal.argmax(axis=0), np.inf)
+        sums.first = np.minimum(sums.first, place)
+        sums.last_at = np.where(t == length - 1, place, sums.last_at)
         close = _closest(shapes, query.shapes[row, t])
         sums.close += np.where(real, close, 0.0)
         sums.least = np.minimum(sums.least, np.where(real, close, 1.0))
@@ -223,15 +229,17 @@ def _columns(sums: _Sums, length: Counts, texts: Texts, item: NDArray[np.int32],
             sums.bigrams / (length - 1),
             sums.covered / titles,
             np.where(np.isfinite(sums.first), sums.first / titles, np.nan),
+            np.where(np.isfinite(sums.last_at), sums.last_at / titles, np.nan),
             sums.close / length,
             sums.least,
-            _dice(letters, texts.letters[item]).astype(np.float64),
+            *_letters(letters, texts.letters[item]),
+            titles,
         )
     return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _saturated(times: Counts, norm: Counts) -> Counts:
-    return times * (K1 + 1.0) / (times + norm)
+    return np.asarray(times * (K1 + 1.0) / (times + norm))
 
 
 def _norm(part: Field, item: NDArray[np.int32], mean: float) -> Counts:
@@ -243,14 +251,16 @@ def _closest(shapes: Bits, shape: Bits) -> Counts:
     """`[M]`: the largest Dice coefficient of letter pairs between a term `[M]` and a token of the title `[W, M]`."""
     shared = np.bitwise_count(shapes & shape[None, :]).astype(np.float32)
     sizes = np.bitwise_count(shapes) + np.bitwise_count(shape)[None, :]
-    return (2.0 * shared / np.maximum(sizes, 1)).max(axis=0, initial=0.0).astype(np.float64)
+    best = (2.0 * shared / np.maximum(sizes, 1)).max(axis=0, initial=0.0)
+    return np.asarray(best, dtype=np.float64)
 
 
-def _dice(left: Bits, right: Bits) -> Floats:
-    """`[M]`: Dice coefficient of two sets of letter triples as bits `[M, LETTERS]`."""
-    shared = np.bitwise_count(left & right).sum(axis=1)
-    sizes = np.bitwise_count(left).sum(axis=1) + np.bitwise_count(right).sum(axis=1)
-    return np.asarray(2.0 * shared / np.maximum(sizes, 1))
+def _letters(query: Bits, title: Bits) -> tuple[Counts, Counts]:
+    """Dice coefficient of two sets of letter triples as bits `[M, LETTERS]`, and the share of the query's in the title."""
+    asked = np.bitwise_count(query).sum(axis=1)
+    shared = np.bitwise_count(query & title).sum(axis=1).astype(np.float64)
+    sizes = asked + np.bitwise_count(title).sum(axis=1)
+    return 2.0 * shared / np.maximum(sizes, 1), shared / np.maximum(asked, 1)
 
 
 def _distinct(part: Field) -> Hashes:

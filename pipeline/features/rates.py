@@ -12,7 +12,7 @@ Numbers = NDArray[Any]
 Floats = NDArray[np.float64]
 
 WEAKEST: Final = 2.0
-STRONGEST: Final = 10_000.0
+STRONGEST: Final = 500.0
 USUAL: Final = 20.0  # the strength taken where the log cannot tell
 
 

@@ -7,6 +7,7 @@ that asks for it. Letters: N items, E tokens of all items, M items asked for, W 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -42,7 +43,7 @@ def word(token: str) -> Word:
     """A pure function of the token, remembered because queries and titles share their words."""
     marked = f"^{token}$"
     shape = 0
-    for pair in zip(marked, marked[1:], strict=False):
+    for pair in pairwise(marked):
         shape |= 1 << (crc32("".join(pair).encode()) % 64)
     letters = [0] * LETTERS
     for start in range(max(1, len(marked) - 2)):

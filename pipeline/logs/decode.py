@@ -23,6 +23,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _BAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _EVENT = msgspec.json.Decoder(AnyEvent)
 _POSTED = msgspec.json.Decoder(list[msgspec.Raw])
+Raw = Callable[[Sequence[int]], list[bytes]]
 _OBJECTS = frozenset({"attributes", "filters", "context"})
 
 
@@ -50,9 +51,14 @@ def decode_lines(data: bytes, place: str) -> Chunk:
         events = []
     rows: Sequence[int] = range(1, lines + 1)
     rejects: list[Reject] = []
+
+    def raw(wanted: Sequence[int]) -> list[bytes]:
+        text = data.split(b"\n")
+        return [text[line - 1] for line in wanted]
+
     if len(events) != lines:
         rows, events, rejects = _one_by_one(data.split(b"\n"), place)
-    return sound(place, _frames(events, rows), rejects, lambda line: data.split(b"\n", line)[line - 1], lines)
+    return sound(place, _frames(events, rows), rejects, raw, lines)
 
 
 def decode_events(body: bytes, place: str = "events") -> Chunk:
@@ -65,7 +71,7 @@ def decode_events(body: bytes, place: str = "events") -> Chunk:
     except _BAD as error:
         raise InputError("body", f"one event, or a JSON array of events ({error})", place=place) from error
     rows, events, rejects = _one_by_one(raw, place, first=0)
-    return sound(place, _frames(events, rows), rejects, lambda line: raw[line], len(raw))
+    return sound(place, _frames(events, rows), rejects, lambda wanted: [raw[i] for i in wanted], len(raw))
 
 
 def _one_by_one(raw: Sequence[bytes], place: str, first: int = 1) -> tuple[list[int], list[AnyEvent], list[Reject]]:
@@ -81,7 +87,7 @@ def _one_by_one(raw: Sequence[bytes], place: str, first: int = 1) -> tuple[list[
             rows.append(number)
         except _BAD as error:
             field, reason = explain(error)
-            rejects.append(Reject(place, number, field, reason, _text(line)))
+            rejects.append(Reject(place, number, field, reason, raw_text(line)))
     return rows, events, rejects
 
 
@@ -98,21 +104,23 @@ def explain(error: Exception) -> tuple[str, str]:
     return field or "line", reason
 
 
-def sound(
-    place: str, frames: dict[str, pl.DataFrame], rejects: list[Reject], raw: Callable[[int], bytes], lines: int
-) -> Chunk:
-    """Move what `validate` refuses from the frames to the rejects."""
+def sound(place: str, frames: dict[str, pl.DataFrame], rejects: list[Reject], raw: Raw, lines: int) -> Chunk:
+    """The chunk without what `validate` refuses, which joins the rejects. `raw` gives the text of lines asked for."""
     kept: dict[str, pl.DataFrame] = {}
+    refused = list(rejects)
     for kind, frame in frames.items():
         found = problems(kind, frame)
         bad = found["field"].is_not_null()
         if bad.any():
-            refused = frame.select("line").hstack(found).filter(bad)
-            rejects += [Reject(place, line, field, reason, _text(raw(line))) for line, field, reason in refused.rows()]
-            frame = frame.filter(~bad)  # noqa: PLW2901
-        if len(frame):
-            kept[kind] = frame
-    return Chunk(place, kept, sorted(rejects, key=lambda r: r.line), lines)
+            rows = frame.select("line").hstack(found).filter(bad)
+            texts = raw(rows["line"].to_list())
+            refused += [
+                Reject(place, line, field, reason, raw_text(text))
+                for (line, field, reason), text in zip(rows.rows(), texts, strict=True)
+            ]
+        if not bad.all():
+            kept[kind] = frame.filter(~bad) if bad.any() else frame
+    return Chunk(place, kept, sorted(refused, key=lambda r: r.line), lines)
 
 
 def _frames(events: Sequence[AnyEvent], rows: Sequence[int]) -> dict[str, pl.DataFrame]:
@@ -163,5 +171,6 @@ def _lists(name: str, fields: dict[str, pl.DataType], lists: Sequence[Sequence[S
     return pl.Series(name, pa.LargeListArray.from_arrays(offsets, struct))
 
 
-def _text(line: bytes) -> str:
+def raw_text(line: bytes) -> str:
+    """What of a refused row is kept."""
     return line[: 4 * MAX_RAW].decode(errors="replace")[:MAX_RAW]

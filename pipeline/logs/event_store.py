@@ -158,7 +158,8 @@ class EventStore:
             if last:
                 return
 
-    def _commit(self, group: Sequence[_Job]) -> None:
+    def _commit(self, taken: Sequence[_Job]) -> None:
+        group = [job for job in taken if job.done.set_running_or_notify_cancel()]
         try:
             with self._db.begin() as connection:
                 if connection.dialect.name == "postgresql":

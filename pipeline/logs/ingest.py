@@ -16,6 +16,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TextIO
 
+from polars.exceptions import PolarsError
+
 from pipeline.errors import InputError
 from pipeline.logs.importers.base import Importer, Sources
 from pipeline.logs.importers.formats import choose
@@ -122,8 +124,12 @@ def _spilled(importer: Importer, sources: Sources, options: Mapping[str, str], w
         if sum(part.end - part.start for part in parts) > PARALLEL_BYTES:
             yield from spill_units(parts, work)
             return
-    for number, chunk in enumerate(importer.chunks(sources, options)):
-        yield spill(chunk, work, f"{number:08d}")
+    try:
+        for number, chunk in enumerate(importer.chunks(sources, options)):
+            yield spill(chunk, work, f"{number:08d}")
+    except PolarsError as error:
+        place = ", ".join(map(str, sources))
+        raise InputError("source", f"{importer.looks_for}, of plain types ({error})", place=place) from error
 
 
 def _manifest(out: Path, clock: str) -> dict[str, object]:

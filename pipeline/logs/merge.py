@@ -57,9 +57,10 @@ def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path
     sizes = {day: fresh.get(day, 0) + (_rows([old[day]]) if day in old else 0) for day in touched}
     for batch in _batches(sizes):
         files = [*new, *(old[day] for day in batch if day in old)]
-        rows = pl.scan_parquet(files).filter(_DAY.is_between(batch[0], batch[-1])).collect()
+        inside = pl.col("time").is_between(batch[0] * DAY_MS, (batch[-1] + 1) * DAY_MS, closed="left")
+        rows = pl.scan_parquet(files).filter(inside).collect()
         rows = rows.join(winners, on="event_id", how="anti")
-        rows = _deduplicated(pl.concat([rows, winners.filter(_DAY.is_between(batch[0], batch[-1]))]))
+        rows = _deduplicated(pl.concat([rows, winners.filter(inside)]))
         write_days(draft, kind, rows)
         total += len(rows)
     return total

@@ -60,7 +60,7 @@ def crowding(catalogue: Catalogue, item: Ints, present: NDArray[np.bool_]) -> Fl
     for column, weight in ((catalogue.leaf, SAME_LEAF), (catalogue.brand, SAME_BRAND), (catalogue.color, SAME_COLOR)):
         value = column[item]
         known = np.where(value >= 0, value, np.nan)
-        similar += weight * np.equal(known[:, :, None], known[:, None, :])
+        similar += weight * (known[:, :, None] == known[:, None, :])
     similar *= present[:, None, :] & ~np.eye(item.shape[1], dtype=bool)
     above = similar * np.tri(item.shape[1], k=-1)
     seen = np.maximum(np.cumsum(present, axis=1) - present, 1)
@@ -81,7 +81,7 @@ def act(world: World, catalogue: Catalogue, pages: Pages, bot: NDArray[np.bool_]
     bought = carted & (rng.random(shape) < CARTED)
     liked = clicked & human & (rng.random(shape) < LIKE * (0.5 + pages.relevance))
     hidden = looked & ~clicked & human & (rng.random(shape) < HIDE * (1.0 - pages.relevance))
-    watched = (rng.random(shape[0]) < world.view_share)[:, None] & (looked | clicked)
+    watched = (rng.random((shape[0], 1)) < world.view_share) & (looked | clicked)
 
     start = pages.time[:, None] + (500 + 2500 * rng.random(shape) * (1 + np.arange(shape[1]))).astype(np.int64)
     click_time = start + _soon(rng, shape, 3_000, 9_000)

@@ -57,7 +57,7 @@ class Shelf:
         longer be one order, which the world `deterministic` promises.
         """
         size = self.starts[leaf + 1] - self.starts[leaf]
-        skip = np.minimum(self.hidden, size // 2)
+        skip = np.minimum(self.hidden, size - 1)
         rank = skip + ((size - skip) * rng.random(leaf.shape) ** 1.5).astype(np.int64)
         drawn: Ints = self.items[self.starts[leaf] + rank]
         return drawn

@@ -49,13 +49,13 @@ def make_shoppers(world: World, words: Vocabulary, catalogue: Catalogue, rng: np
         catalogue.leaf_vectors[favourites].sum(axis=1) * 0.5
         + catalogue.brand_vectors[_brands(rng, words, favourites, segment)].sum(axis=1) * 0.7
         + catalogue.style_vectors[_shared(rng, segment, 2, (count, 1), len(words.colors))[:, 0]] * 0.7
-        + rng.standard_normal((count, TASTES)) / np.sqrt(TASTES) * 0.4
+        + rng.standard_normal((count, TASTES)) / np.sqrt(TASTES) * 0.3
     )
-    level = 0.3 * (age - 2) + 0.6 * rng.standard_normal(count)
+    level = 0.45 * (age - 2) + 0.4 * rng.standard_normal(count)
     taste = np.hstack([TASTE_SCALE * mixed / np.linalg.norm(mixed, axis=1, keepdims=True), np.ones((count, 2))])
     taste[:, TASTES] = level
     bot = rng.random(count) < world.bots
-    activity = np.exp(rng.standard_normal(count)) * np.where(bot, BOT_ACTIVITY, 1.0)
+    activity = np.exp(1.3 * rng.standard_normal(count)) * np.where(bot, BOT_ACTIVITY, 1.0)
     return Shoppers(
         segment=segment,
         age=age,
@@ -93,4 +93,4 @@ def _brands(rng: np.random.Generator, words: Vocabulary, favourites: Ints, segme
 
 def _shared(rng: np.random.Generator, segment: Ints, apart: int, shape: tuple[int, ...], count: int) -> Ints:
     """One of `count` choices for each shopper; those of a segment mostly agree, so that taste can be guessed."""
-    return (apart * segment[:, None] + rng.geometric(0.4, shape) - 1) % count
+    return (apart * segment[:, None] + rng.geometric(0.6, shape) - 1) % count

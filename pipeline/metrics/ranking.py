@@ -36,8 +36,10 @@ def rank_order(scores: Numbers, mask: Mask) -> NDArray[np.intp]:
     """Indices `[..., N]` along the last axis, best first, ties by position, items outside the mask last."""
     if not np.issubdtype(scores.dtype, np.floating):
         scores = scores.astype(np.float64)
+    key = np.negative(scores)
     # nan sorts behind +inf: padding comes even after an item scored -inf, and ties with nothing.
-    return np.argsort(np.where(mask, -scores, np.nan), axis=-1, kind="stable")
+    np.copyto(key, np.nan, where=~mask)
+    return np.argsort(key, axis=-1, kind="stable")
 
 
 def dcg(gains: Numbers, scores: Numbers, mask: Mask, k: int | None = None, *, ties: Ties = "position") -> Floats:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batch import Floats, Ints, Mask
+from pipeline.batch import Array, Ints, Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Labels:
         return found
 
 
-def spread(values: Floats, size: NDArray[np.int64], fill: float) -> NDArray[np.float64]:
+def spread(values: Array, size: NDArray[np.int64], fill: float) -> NDArray[np.float64]:
     """Lay values `[sum(size)]`, request after request, out as `[R, K]`."""
     mask = np.arange(int(size.max(initial=0))) < size[:, None]
     out = np.full(mask.shape, fill)

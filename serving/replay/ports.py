@@ -1,32 +1,13 @@
 """What replay needs of an engine: the served one, seen from the side that asks in batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.batch import Batch
 from pipeline.bundle import Bundle
 from pipeline.cascade import Cascade
-from pipeline.filters import NO_FILTERS, Filters
 from pipeline.state import Frames, State
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request as the engine takes it. Empty texts mean none; items: the caller's own candidates."""
-
-    id: str
-    time: int
-    subject: str = ""
-    query: str = ""
-    surface: str = "recommend"
-    item_id: str = ""
-    filters: Filters = NO_FILTERS
-    sort: str = "relevance"
-    segment: str = ""
-    diversity: float | None = None
-    weights: dict[str, float] | None = None
-    items: tuple[str, ...] = ()
+from serving.ports import Ask
 
 
 class ReplayEngine(Protocol):

@@ -3,17 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import polars as pl
 from polars.exceptions import PolarsError
 
 from pipeline.errors import InputError
-from pipeline.logs.decode import Chunk, sound
-from pipeline.logs.events import conform
+from pipeline.logs.decode import Chunk, Raw, raw_text, sound
+from pipeline.logs.events import COLUMNS, conform
+from pipeline.logs.validate import Reject
 
 Options = Mapping[str, str]
 Sources = Sequence[Path]
+TABLES: Final = (".parquet", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +49,14 @@ def files(sources: Sources) -> list[Path]:
 
 
 def named(sources: Sources, *stems: str) -> Path | None:
-    """The first file called one of `stems`, as Parquet, CSV, TSV or MovieLens' `.dat`."""
-    endings = (".parquet", ".csv", ".tsv", ".dat")
-    wanted = {stem + ending for stem in stems for ending in endings}
+    """The first file called one of `stems`, as Parquet or CSV."""
+    wanted = {stem + ending for stem in stems for ending in TABLES}
     return next((path for path in files(sources) if path.name in wanted), None)
 
 
 def columns(path: Path | None) -> frozenset[str]:
-    """Column names of a Parquet or CSV file; none for no file."""
-    if path is None:
+    """Column names of a Parquet or CSV file; none for no file and for any other."""
+    if path is None or path.suffix not in TABLES:
         return frozenset()
     try:
         scan = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path)
@@ -76,20 +78,36 @@ def table(path: Path) -> pl.DataFrame:
 def chunk(place: Path, kind: str, frame: pl.DataFrame) -> Chunk:
     """One type's rows as a checked chunk; `line` is the row, from 1, unless the frame says otherwise.
 
-    Raises InputError when a column holds another type than the log's.
+    A row with a value that does not fit its column is refused; raises InputError when the column as a whole cannot.
     """
     if "line" not in frame.columns:
         frame = frame.with_row_index("line", offset=1)
+
+    def raw(wanted: Sequence[int]) -> list[bytes]:
+        rows = pl.DataFrame({"line": wanted}, schema={"line": frame.schema["line"]})
+        found = rows.join(frame.unique("line", keep="first"), on="line", how="left", maintain_order="left")
+        return found.write_ndjson().encode().splitlines()
+
+    rejects = _unfit(str(place), kind, frame, raw)
+    refused = {reject.line for reject in rejects}
     try:
-        stored = conform(kind, frame)
+        stored = conform(kind, frame.filter(~pl.col("line").is_in(refused)) if refused else frame)
     except PolarsError as error:
         raise InputError(kind, f"columns of the log's types ({error})", place=str(place)) from error
+    return sound(str(place), {kind: stored}, rejects, raw, 0)
 
-    def raw(line: int) -> bytes:
-        row = stored.filter(pl.col("line") == line).head(1)
-        return row.write_ndjson().strip().encode()
 
-    return sound(str(place), {kind: stored}, [], raw, 0)
+def _unfit(place: str, kind: str, frame: pl.DataFrame, raw: Raw) -> list[Reject]:
+    """Rows with a value that is lost when cast to its column: the first such field of each."""
+    rejects: dict[int, Reject] = {}
+    for name, dtype in COLUMNS[kind].items():
+        if name not in frame.columns or dtype.is_nested() or frame.schema[name] == dtype:
+            continue
+        lost = pl.col(name).is_not_null() & pl.col(name).cast(dtype, strict=False).is_null()
+        lines = frame.filter(lost)["line"].to_list()
+        for line, row in zip(lines, raw(lines) if lines else [], strict=True):
+            rejects.setdefault(line, Reject(place, line, name, f"must be {dtype}", raw_text(row)))
+    return list(rejects.values())
 
 
 def text(name: str) -> pl.Expr:

@@ -14,7 +14,7 @@ from polars.exceptions import PolarsError
 from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk
 from pipeline.logs.events import COLUMNS, TYPES
-from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, chunk, files, table
+from pipeline.logs.importers.base import TABLES, Importer, Options, Sources, always_exact, chunk, files, table
 
 _UNITS = {"s": 1000, "ms": 1}
 _LISTS = ("category", "tags")
@@ -25,7 +25,7 @@ def recognises(sources: Sources) -> bool:
 
 
 def _tables(sources: Sources) -> list[Path]:
-    return [path for path in files(sources) if path.suffix in (".csv", ".parquet")]
+    return [path for path in files(sources) if path.suffix in TABLES]
 
 
 def chunks(sources: Sources, options: Options) -> Iterator[Chunk]:
@@ -68,7 +68,7 @@ def _value(name: str, dtype: pl.DataType, source: str, unit: int) -> pl.Expr:
     column = pl.col(source)
     if name in ("time", "received"):
         if dtype == pl.String():
-            column = column.str.to_datetime(time_zone="UTC")
+            column = column.str.to_datetime(time_zone="UTC", strict=False)
         if dtype == pl.String() or dtype.is_temporal():
             return column.dt.timestamp("ms")
         return (column * unit).cast(pl.Int64)

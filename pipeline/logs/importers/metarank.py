@@ -7,6 +7,7 @@ to `attributes` or `context`.
 
 import gzip
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pipeline.logs.decode import Chunk, decode_lines
+from pipeline.logs.decode import Chunk, decode_lines, explain, raw_text
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, files
 from pipeline.logs.validate import Reject
 
@@ -76,13 +77,11 @@ def _logs(sources: Sources) -> list[Path]:
 
 
 def _is_metarank(path: Path) -> bool:
-    for line in islice(_lines(path), 1):
-        try:
-            first = msgspec.json.decode(line)
-        except msgspec.DecodeError:
-            return False
-        return isinstance(first, dict) and "event" in first and "event_id" not in first
-    return False
+    try:
+        first = msgspec.json.decode(next(_lines(path), b""))
+    except (msgspec.DecodeError, OSError, EOFError):
+        return False
+    return isinstance(first, dict) and "event" in first and "event_id" not in first
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -93,7 +92,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
     for path in _logs(sources):
         lines = _lines(path)
-        while batch := list(islice(lines, _LINES)):
+        while batch := [line.rstrip(b"\r\n") for line in islice(lines, _LINES)]:
             yield _chunk(batch, str(path))
 
 
@@ -104,11 +103,12 @@ def _chunk(batch: list[bytes], place: str) -> Chunk:
     for number, line in enumerate(batch, start=1):
         try:
             ours.append(msgspec.json.encode(_translate(_DECODER.decode(line))))
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            rejects.append(Reject(place, number, "line", str(error), line[:2048].decode(errors="replace")))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            rejects.append(Reject(place, number, *explain(error), raw_text(line)))
             ours.append(b"")
     chunk = decode_lines(b"\n".join(ours) + b"\n", place)
-    return Chunk(place, chunk.frames, sorted([*chunk.rejects, *rejects], key=lambda r: r.line), len(batch))
+    rejects += [replace(reject, raw=raw_text(batch[reject.line - 1])) for reject in chunk.rejects]
+    return Chunk(place, chunk.frames, sorted(rejects, key=lambda r: r.line), len(batch))
 
 
 def _translate(event: _Item | _User | _Ranking | _Interaction) -> dict[str, Any]:

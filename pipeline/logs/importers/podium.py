@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-import polars as pl
-
 from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk, decode_lines
 from pipeline.logs.events import SCHEMA, TYPES
-from pipeline.logs.importers.base import Importer, Options, Sources, chunk
+from pipeline.logs.importers.base import Importer, Options, Sources, chunk, columns, table
 from pipeline.logs.store import CLOCKS, MANIFEST
 
 UNIT_BYTES = 16 * 2**20
@@ -60,13 +58,15 @@ def _is_event_file(path: Path) -> bool:
 
 def clock(sources: Sources) -> str:
     """`exact`, unless a manifest beside the files says otherwise. Raises InputError for another schema."""
-    for manifest in (source / MANIFEST for source in sources if (source / MANIFEST).is_file()):
+    beside = {(source if source.is_dir() else source.parent) / MANIFEST for source in sources}
+    for manifest in sorted(path for path in beside if path.is_file()):
         try:
             facts = json.loads(manifest.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InputError(MANIFEST, f"valid JSON ({error})", place=str(manifest)) from error
-        if facts.get("schema") != SCHEMA:
-            raise InputError("schema", f"{SCHEMA}", place=str(manifest), received=facts.get("schema"))
+        if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
+            got = facts.get("schema") if isinstance(facts, dict) else facts
+            raise InputError("schema", f"{SCHEMA}, the one this version reads", place=str(manifest), received=got)
         if facts.get("clock", "exact") not in CLOCKS:
             raise InputError("clock", "`exact` or `order`", place=str(manifest), received=facts["clock"])
         if facts.get("clock") == "order":
@@ -118,7 +118,7 @@ def _compressed(path: Path) -> Iterator[Chunk]:
 
 def _parquet(path: Path) -> Iterator[Chunk]:
     kind = _kind_of(path)
-    frame = pl.read_parquet(path)
+    frame = table(path)
     if kind is not None and "type" not in frame.columns:
         yield chunk(path, kind, frame)
         return
@@ -130,8 +130,8 @@ def _parquet(path: Path) -> Iterator[Chunk]:
 
 def _kind_of(path: Path) -> str | None:
     """The type of a Parquet file's rows: its `type` column's, else the folder or file name that is a type."""
-    names = pl.scan_parquet(path).collect_schema().names()
-    if not {"event_id", "time"} <= set(names):
+    names = columns(path)
+    if not {"event_id", "time"} <= names:
         return None
     if "type" in names:
         return "type"

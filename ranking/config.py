@@ -1,0 +1,35 @@
+"""How the ranker is trained: the `[ranking]` section."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.config import Config
+
+
+class RankingConfig(Config):
+    """Gradient boosted trees for clicks, calibrated, turned into expected gain."""
+
+    trees: int = Field(400, ge=1, le=5_000, description="most trees; early stopping mostly takes fewer")
+    leaves: int = Field(31, ge=2, le=1_024, description="leaves of a tree")
+    learning_rate: float = Field(0.06, gt=0, le=1, description="share of each tree that is believed")
+    patience: int = Field(40, ge=1, description="trees without improvement before training stops")
+    least_rows: int = Field(50, ge=1, description="rows in a leaf, at least")
+    least_share: float = Field(0.002, ge=0, le=0.5, description="rows in a leaf, as a share of the training rows")
+    feature_share: float = Field(0.7, gt=0, le=1, description="share of the features each tree may use")
+    row_share: float = Field(0.8, gt=0, le=1, description="share of the rows each tree sees")
+    ridge: float = Field(10.0, ge=0, description="L2 penalty on the values of leaves")
+    latest_share: float = Field(
+        0.2,
+        gt=0,
+        lt=0.9,
+        description="latest requests kept from training: the first half stops, blends and calibrates,"
+        " the second half is reported on",
+    )
+    least_requests: int = Field(200, ge=10, description="requests with something shown below which no model is trained")
+    least_positives: int = Field(50, ge=1, description="positives below which no model is trained")
+    calibration: Literal["platt", "isotonic"] = Field("platt", description="how scores become probabilities")
+    gains: dict[str, float] = Field(
+        {"click": 1.0, "like": 1.0, "cart": 2.0, "purchase": 3.0}, description="action -> gain; others gain 0"
+    )
+    threads: int = Field(2, ge=1, description="threads of a training job; serving takes one a request")

@@ -1,0 +1,165 @@
+"""Train the ranker from a log: clicks where there are impressions, else grades where there are judgments."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.features.match import MATCH_NAMES
+from pipeline.features.plain import FeatureSet, names
+from pipeline.logs.read import Log
+from pipeline.metrics.binary import auc, expected_calibration_error, grouped_auc, log_loss, pcoc
+from pipeline.metrics.ranking import ndcg
+from pipeline.stage import Stage
+from pipeline.state import State
+from ranking.boosted import Boosted, train
+from ranking.calibration import isotonic, logit, platt
+from ranking.config import RankingConfig
+from ranking.dataset import Rows, judged_rows, shown_rows
+from ranking.model import About, Ranker, blend
+
+RATES: Final = ("ctr_6h", "ctr_1d", "ctr_7d", "ctr")
+TRUSTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+JUDGED: Final = (*MATCH_NAMES, "query_terms", "query_letters")
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The requests in order of time, cut in three: to learn from, to choose by, to report on."""
+
+    learn: Rows
+    choose: Rows
+    report: Rows
+
+    @classmethod
+    def of(cls, rows: Rows, latest_share: float) -> "Parts":
+        late = int(rows.requests * (1.0 - latest_share))
+        last = (late + rows.requests) // 2
+        return cls(rows.between(0, late), rows.between(late, last), rows.between(last, rows.requests))
+
+
+def train_ranker(
+    log: Log,
+    known: tuple[State, FeatureSet],
+    config: RankingConfig,
+    *,
+    seed: int,
+    folder: Path,
+    prepare: Sequence[Stage] = (),
+) -> dict[str, float] | None:
+    """Write a ranker into `folder`; returns held-out metrics, or None when the log has too little to learn from.
+
+    known: the state that has read the log, and the features; prepare: the PREPARE stages of the service.
+    """
+    state, features = known
+    ranker: tuple[Ranker, dict[str, float]] | None = None
+    if log.has("impression"):
+        rows = shown_rows(log, state, features, gains=config.gains, prepare=prepare)
+        ranker = fit_clicks(rows, names(state.clock), config, seed)
+    if ranker is None and log.has("judgment"):
+        rows = judged_rows(log, state, features, prepare=prepare)
+        ranker = fit_grades(rows, names(state.clock), config, seed)
+    if ranker is None:
+        return None
+    ranker[0].save(folder)
+    return ranker[1]
+
+
+def fit_clicks(
+    rows: Rows, have: tuple[str, ...], config: RankingConfig, seed: int
+) -> tuple[Ranker, dict[str, float]] | None:
+    """Trees for clicks, blended with a smoothed rate as far as the latest requests say so, and calibrated on them.
+
+    The blend is the gate: where the trees do not order better than the rate, the rate alone is shipped (trust 0).
+    """
+    if rows.requests < config.least_requests or np.count_nonzero(rows.grade) < config.least_positives:
+        return None
+    parts = Parts.of(rows, config.latest_share)
+    clicked = [(part.features, (part.grade > 0).astype(np.float64)) for part in (parts.learn, parts.choose)]
+    if any(label.min(initial=1) == label.max(initial=0) for _, label in clicked):
+        return None
+    trees = train(clicked[0], clicked[1], objective="binary", config=config, seed=seed)
+    rate = _best_rate(parts.learn, have)
+    raw, own = trees.predict(parts.choose.features), logit(parts.choose.features[:, have.index(rate)])
+    found = [_ndcg(parts.choose, blend(raw, own, trust)) for trust in TRUSTS]
+    trust = _most_trees(found)
+    slope, intercept, steps = _calibrated(blend(raw, own, trust), clicked[1][1], config.calibration)
+    about = About("click", have, have if trust > 0 else (), rate, trust, slope, intercept, dict(config.gains))
+    ranker = Ranker(about, trees if trust > 0 else None, steps)
+    shipped = {"trust": trust, "trees": float(trees.booster.num_trees())}
+    return ranker, _click_metrics(parts, ranker, trees) | shipped
+
+
+def fit_grades(
+    rows: Rows, have: tuple[str, ...], config: RankingConfig, seed: int
+) -> tuple[Ranker, dict[str, float]] | None:
+    """Trees for judged grades, from the match of query and item alone: nothing else is known of such logs."""
+    if rows.requests < config.least_requests // 4:
+        return None
+    parts = Parts.of(rows, config.latest_share)
+    used = tuple(name for name in have if name in JUDGED)
+    place = [have.index(name) for name in used]
+    learn, choose = ((part.features[:, place], part.grade) for part in (parts.learn, parts.choose))
+    trees = train(learn, choose, objective="regression", config=config, seed=seed)
+    ranker = Ranker(About("grade", have, used, "", 1.0, 1.0, 0.0, dict(config.gains)), trees, np.empty((2, 0)))
+    score = ranker.predict(parts.report.features, config.threads)
+    error = float(np.sqrt(np.mean((score - parts.report.grade) ** 2)))
+    held_out = {"requests": float(parts.report.requests), "rmse": error}
+    ndcg_exp = _ndcg(parts.report, score, exponential=True)
+    lexical = _ndcg(parts.report, np.nan_to_num(parts.report.features[:, have.index("title_bm25")]), exponential=True)
+    ahead = {"ndcg_exp@10": ndcg_exp, "ndcg_exp@10 title_bm25": lexical, "trees": float(trees.booster.num_trees())}
+    return ranker, held_out | ahead
+
+
+def _best_rate(rows: Rows, have: tuple[str, ...]) -> str:
+    """The smoothed rate that orders the learning part best; none of them was fitted to it."""
+    known = [name for name in RATES if name in have]
+    found = [_ndcg(rows, rows.features[:, have.index(name)].astype(np.float64)) for name in known]
+    return known[int(np.argmax(np.nan_to_num(found)))]
+
+
+def _most_trees(found: list[float]) -> float:
+    """The trust with the best NDCG, if it beats the rate alone at all."""
+    best = int(np.argmax(np.nan_to_num(found)))
+    return TRUSTS[best]
+
+
+def _calibrated(raw: Floats, clicked: Floats, how: str) -> tuple[float, float, Floats]:
+    if how == "isotonic":
+        return 1.0, 0.0, np.stack(isotonic(raw, clicked))
+    return *platt(raw, clicked), np.empty((2, 0))
+
+
+def _click_metrics(parts: Parts, ranker: Ranker, trees: Boosted) -> dict[str, float]:
+    """What the last requests say, which nothing was chosen by."""
+    rows = parts.report
+    clicked, p = (rows.grade > 0).astype(np.float64), ranker.predict(rows.features)
+    rate = rows.features[:, ranker.column(ranker.about.rate)].astype(np.float64)
+    return {
+        "requests": float(rows.requests),
+        "rows": float(len(p)),
+        "auc": auc(clicked, p),
+        "gauc": grouped_auc(clicked, p, rows.request),
+        "log_loss": log_loss(clicked, p),
+        "ece": expected_calibration_error(clicked, p),
+        "pcoc": pcoc(clicked, p),
+        "ndcg@10": _ndcg(rows, p),
+        "ndcg@10 rate": _ndcg(rows, rate),
+        "ndcg@10 trees": _ndcg(rows, trees.predict(rows.features)),
+    }
+
+
+def _ndcg(rows: Rows, score: Floats, *, exponential: bool = False) -> float:
+    """Mean NDCG@10 over requests with a positive, ties counted as their mean; nan without any."""
+    sizes = np.bincount(rows.request, minlength=rows.requests)
+    mask = np.arange(int(sizes.max(initial=0))) < sizes[:, None]
+    gains, scores = np.zeros(mask.shape), np.zeros(mask.shape)
+    gains[mask] = np.exp2(rows.grade) - 1.0 if exponential else rows.grade
+    scores[mask] = score
+    found = ndcg(gains, scores, mask, 10, ties="expected")
+    known = found[~np.isnan(found)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -1,0 +1,62 @@
+"""The `[retrieval]` section: which channels bring candidates, how deep, and how they are fused."""
+
+from typing import Final
+
+from pydantic import Field
+
+from pipeline.config import Config
+
+CHANNELS: Final = ("lexical", "popular", "covisit", "given")
+
+
+class Channel(Config):
+    """How deep one channel looks and how much its ranks count in the fusion."""
+
+    depth: int = Field(default=300, ge=1, le=10_000, description="candidates the channel brings, at most")
+    weight: float = Field(default=1.0, ge=0, description="weight of its reciprocal ranks")
+
+
+class LexicalConfig(Channel):
+    depth: int = Field(default=500, ge=1, le=10_000, description="candidates the channel brings, at most")
+    title_boost: float = Field(default=2.0, ge=0, description="weight of a word in the title")
+    text_boost: float = Field(default=1.0, ge=0, description="weight of a word in the text")
+    about_boost: float = Field(default=1.0, ge=0, description="weight of a word in brand, category or tags")
+
+
+class PopularConfig(Channel):
+    weight: float = Field(default=0.5, ge=0, description="weight of its reciprocal ranks")
+    days: int = Field(default=7, ge=1, description="positive actions of the last days count; without clock time, all")
+    segment_minimum: int = Field(
+        default=500, ge=0, description="positive actions a segment needs in the window to have an order of its own"
+    )
+
+
+class CovisitConfig(Channel):
+    window: int = Field(default=10, ge=1, description="actions apart within which two items are seen together")
+    cap: int = Field(default=200, ge=2, description="latest actions of a subject that are counted")
+    neighbours: int = Field(default=100, ge=1, description="neighbours kept an item")
+    damping_from: float = Field(
+        default=0.5, ge=0, le=1, description="how much the popularity of the item acted on is damped"
+    )
+    damping_to: float = Field(
+        default=0.2, ge=0, le=1, description="how much the popularity of the item found is damped"
+    )
+    backward: float = Field(
+        default=0.25, ge=0, le=1, description="weight of finding the earlier item from the later; 1: no order"
+    )
+    recent: int = Field(default=10, ge=1, description="latest actions of the subject whose neighbours are asked")
+    decay: float = Field(default=0.7, gt=0, le=1, description="weight of an action relative to the one after it")
+
+
+class RetrievalConfig(Config):
+    lexical: LexicalConfig = Field(default=LexicalConfig(), description="BM25 over the words of the query")
+    popular: PopularConfig = Field(default=PopularConfig(), description="what most people act on lately")
+    covisit: CovisitConfig = Field(default=CovisitConfig(), description="neighbours of what the subject acted on")
+    k0: float = Field(default=60.0, gt=0, description="constant of reciprocal rank fusion; larger flattens the ranks")
+    fused: int = Field(default=500, ge=1, le=10_000, description="candidates kept after fusion")
+    rescue: bool = Field(default=True, description="a search that finds nothing gets popular items, marked as such")
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of each of CHANNELS."""
+        return (self.lexical.weight, self.popular.weight, self.covisit.weight, 1.0)

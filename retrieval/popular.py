@@ -1,0 +1,72 @@
+"""What most people act on lately: the order everyone gets, computed once an hour."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.features.ids import pair
+from pipeline.features.layers import CounterLayers
+from pipeline.state import DAY, State
+from retrieval.config import PopularConfig
+
+Counts = NDArray[np.int64]
+_KEPT = 64  # orders remembered
+
+
+def popular_order(
+    counts: NDArray[np.number[Any]], tie: NDArray[np.integer[Any]], created: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """`[N]` items by count descending, ties by `tie` ascending; of those nobody acted on, the newest first."""
+    newest = np.zeros(len(counts), np.int64) if created is None else np.where(counts > 0, 0, -created)
+    return np.lexsort((tie, newest, -counts))
+
+
+@dataclass(frozen=True, slots=True)
+class Popularity:
+    """order: `[N]` items, most popular first; count: `[N]`, positive actions of each, in that order."""
+
+    order: NDArray[np.int64]
+    count: Counts
+    source: CounterLayers
+
+
+@dataclass(frozen=True, slots=True)
+class PopularIndex:
+    """Orders by tick and segment, for one history of events. A tick's counts are final once it may be used."""
+
+    config: PopularConfig
+    _known: "OrderedDict[tuple[int, int, int], Popularity]" = field(
+        default_factory=OrderedDict, repr=False, compare=False
+    )
+
+    def at(self, state: State, tick: int, segment: int) -> Popularity:
+        """The order in a segment (0 = none), or everyone's where the segment has too few positive actions."""
+        key = (tick, segment, len(state.catalogue))
+        known = self._known.get(key)
+        # Without clock time there is one tick for everything, and its counts do grow.
+        if known is None or (state.clock != "exact" and known.source is not state.counters["items"]):
+            known = self._known[key] = self._compute(state, tick, segment)
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return known
+
+    def _compute(self, state: State, tick: int, segment: int) -> Popularity:
+        source = state.counters["items"]
+        items = np.arange(len(state.catalogue), dtype=np.int64)
+        if segment:
+            local = self._counts(state, state.counters["segments"], pair(np.array([segment]), items), tick)
+            if local.sum() < self.config.segment_minimum:
+                return self.at(state, tick, 0)
+            counts = local
+        else:
+            counts = self._counts(state, source, items, tick)
+        order = popular_order(counts, state.catalogue.tie, state.catalogue.created)
+        return Popularity(order, counts[order], source)
+
+    def _counts(self, state: State, layers: CounterLayers, key: NDArray[np.int64], tick: int) -> Counts:
+        at = np.array(tick)
+        found = layers.window(key, at, self.config.days * DAY) if state.clock == "exact" else layers.at(key, at)
+        return found[:, layers.place("positive")].astype(np.int64)

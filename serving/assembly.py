@@ -1,0 +1,167 @@
+"""The wiring: what a bundle opens to, and the cascades over it. With `jobs`, the place that knows every package."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pipeline.bundle import Bundle
+from pipeline.cascade import Cascade, Step
+from pipeline.catalogue import Catalogue
+from pipeline.config import load_section
+from pipeline.features.fitted import Fitted
+from pipeline.features.plain import FeatureSet, names
+from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
+from pipeline.rules import Rule, synonyms
+from pipeline.stage import Stage
+from pipeline.state import State
+from query_suggest.config import SuggestConfig
+from query_suggest.stages import Correct, SuggestIndex, completions, discoveries, rescues
+from ranking.model import Ranker
+from ranking.stages import ByRetrieval, BySmoothedRate, Hydrate, Rank
+from rerank.config import RerankConfig
+from rerank.rules import Merchandise, Pinned, Pins, RuleBook, rule_book
+from rerank.stages import Diversify, Sort, TopK, Windows
+from rerank.train import open_trade
+from retrieval.config import RetrievalConfig
+from retrieval.covisit import Neighbours
+from retrieval.lexical import LexicalIndex
+from retrieval.popular import PopularIndex
+from retrieval.stages import Covisit, Fuse, Given, Lexical, Popular, Rescue
+
+# What the engine brings with each request.
+GIVEN = frozenset(
+    f"request.{name}"
+    for name in (
+        *("id", "time", "subject", "subject_key", "query", "surface", "seed", "segment_key", "filters", "sort"),
+        *("diversity", "weights", "given"),
+    )
+)
+SUGGEST_GIVEN = GIVEN | {"request.prefix", "request.placement", "request.limit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The sections of podium.toml that shape a cascade."""
+
+    retrieval: RetrievalConfig
+    rerank: RerankConfig
+    suggest: SuggestConfig
+
+    @classmethod
+    def load(cls, config: Path | None) -> "Settings":
+        return cls(
+            load_section(config, "retrieval", RetrievalConfig),
+            load_section(config, "rerank", RerankConfig),
+            load_section(config, "query_suggest", SuggestConfig),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a bundle opens to, read once and shared. None: the bundle was made without that part."""
+
+    bundle: Bundle
+    settings: Settings
+    state: State
+    features: FeatureSet
+    popular: PopularIndex
+    lexical: LexicalIndex | None
+    covisit: Neighbours | None
+    ranker: Ranker | None
+    trade: float
+    suggest: SuggestIndex | None
+    users: tuple[str, ...]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return names(self.state.clock)
+
+
+def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
+    """Open every part of a checked bundle. Raises ArtifactError for one that cannot be read."""
+    have, settings = bundle.parts, Settings.load(config)
+    catalogue = Catalogue.open(bundle.part("catalogue"))
+    state = State.open(bundle.part("features"), catalogue)
+    trade = open_trade(bundle.part("trade")) if "trade" in have else 1.0
+    return Parts(
+        bundle=bundle,
+        settings=settings,
+        state=state,
+        features=FeatureSet.of(Fitted.open(bundle.part("features"))),
+        popular=PopularIndex(settings.retrieval.popular),
+        lexical=LexicalIndex.open(bundle.part("lexical")) if "lexical" in have else None,
+        covisit=Neighbours.open(bundle.part("covisit")) if "covisit" in have else None,
+        ranker=Ranker.open(bundle.part("ranker"), names(state.clock)) if "ranker" in have else None,
+        trade=trade if settings.rerank.trade is None else settings.rerank.trade,
+        suggest=SuggestIndex.open(bundle.part("index")) if "index" in have else None,
+        users=tuple(msgspec.json.decode((bundle.part("features") / "users.json").read_bytes(), type=list[str])),
+    )
+
+
+def understand(state: State, suggest: SuggestIndex | None, rules: Sequence[Rule] = ()) -> tuple[Step, ...]:
+    """From a query as typed to the terms that are searched; the same stages make the rows the ranker learns from."""
+    correct = Step(NoCorrection()) if suggest is None else Step(Correct(suggest), fallback=NoCorrection())
+    return Step(Normalise(state)), correct, Step(Analyse(synonyms(rules)))
+
+
+def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[str, Cascade]:
+    """`search`, `recommend`, `rank`, and the dull baselines `bm25` and `popularity` under the same filters."""
+    settings = parts.settings.retrieval
+    book = rule_book(rules, state.catalogue)
+    prepare = (*understand(state, parts.suggest, rules), Step(History(state)), Step(Allow(state)))
+    popular = Popular(state, parts.popular, settings.popular)
+    covisit = () if parts.covisit is None else (Step(Covisit(state, parts.covisit, settings.covisit), may_skip=True),)
+    lexical = () if parts.lexical is None else (Step(Lexical(state, parts.lexical, settings.lexical)),)
+    pinned = (Step(Pinned(book), may_skip=True),) if rules else ()
+    rescue = (Step(Rescue(popular)),) if settings.rescue or not lexical else ()
+    fuse = Step(Fuse(state, settings))
+    tail = _rank_and_rerank(parts, state, book)
+    top = Step(TopK(parts.settings.rerank.slate))
+    found = {
+        "search": (*prepare, *pinned, *lexical, *rescue, fuse, *tail, top),
+        "recommend": (*prepare, *pinned, Step(popular), *covisit, fuse, *tail, top),
+        "rank": (*prepare, Step(Given()), *tail),
+        "popularity": (*prepare, Step(popular), fuse, top),
+    }
+    if lexical:
+        found["bm25"] = (*prepare, *lexical, fuse, top)
+    return {name: Cascade(name, steps, GIVEN) for name, steps in found.items()}
+
+
+def _rank_and_rerank(parts: Parts, state: State, book: RuleBook) -> tuple[Step, ...]:
+    """What retrieval and a caller's own items pass through alike."""
+    catalogue, rerank = state.catalogue, parts.settings.rerank
+    by_rate = BySmoothedRate(state.clock, dict(state.gains))
+    rank = Step(ByRetrieval()) if parts.ranker is None else Step(Rank(parts.ranker), fallback=by_rate)
+    hydrate = (Step(Hydrate(parts.features, state)),) if parts.ranker is not None else ()
+    rules = (Step(Merchandise(book)),) if book.rules else ()
+    pins = (Step(Pins()),) if book.rules else ()
+    vectors = parts.features.vectors(catalogue)
+    return (
+        *hydrate,
+        rank,
+        *rules,
+        Step(Sort(catalogue)),
+        Step(Diversify(catalogue, vectors, parts.trade, rerank.depth, rerank.mmr_window), may_skip=True),
+        Step(Windows(catalogue, rerank), may_skip=True),
+        *pins,
+    )
+
+
+def suggestion_cascades(parts: Parts, state: State) -> Mapping[str, Cascade]:
+    """`suggest.PLACEMENT` for each placement; empty where the bundle has no queries."""
+    if parts.suggest is None:
+        return {}
+    index, settings = parts.suggest, parts.settings.suggest
+    found: dict[str, tuple[Stage, ...]] = {
+        "complete": completions(index, settings),
+        "hint": discoveries(index, settings),
+        "discover": discoveries(index, settings),
+        "rescue": rescues(index, settings),
+    }
+    return {
+        f"suggest.{name}": Cascade(f"suggest.{name}", tuple(map(Step, stages)), SUGGEST_GIVEN)
+        for name, stages in found.items()
+    }

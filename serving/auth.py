@@ -1,0 +1,127 @@
+"""API keys: kept as SHA-256 digests, compared in constant time, each with the scopes it was given.
+
+A plain digest is enough because the keys are 32 random bytes, not passwords: there is nothing to guess.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from pipeline.errors import ConfigError
+from serving.problems import Problem
+
+SCOPES: Final = ("read", "write", "admin")
+_BEARER = HTTPBearer(auto_error=False, description="An API key as a bearer token")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """hash: hex SHA-256 of the secret; scopes: some of `SCOPES`, where admin includes the others."""
+
+    name: str
+    hash: str
+    scopes: tuple[str, ...]
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+
+LOOPBACK: Final = Key("loopback", "", SCOPES)  # who calls a service without keys
+
+
+def read_keys(path: Path) -> tuple[Key, ...] | None:
+    """The keys of a file, None when there is no file. Raises ConfigError when it is not a list of keys."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        keys = tuple(Key(str(v["name"]), str(v["hash"]).lower(), tuple(v["scopes"])) for v in values)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        fix = f"a JSON list of objects with name, hash and scopes ({type(error).__name__}: {error})"
+        raise ConfigError("keys", fix, place=str(path)) from error
+    for key in keys:
+        if len(key.hash) != 64 or set(key.hash) - set("0123456789abcdef"):
+            raise ConfigError(f"{key.name}.hash", "the hexadecimal SHA-256 of the key", place=str(path))
+        if not key.scopes or set(key.scopes) - set(SCOPES):
+            raise ConfigError(f"{key.name}.scopes", f"some of {', '.join(SCOPES)}", place=str(path))
+    return keys
+
+
+def new_key(name: str, scopes: Sequence[str]) -> tuple[str, Key]:
+    """A fresh secret, to be shown once, and the key that recognises it."""
+    secret = f"pod_{secrets.token_urlsafe(32)}"
+    return secret, Key(name, digest(secret), tuple(scopes))
+
+
+def add_key(path: Path, key: Key) -> None:
+    """Put a key into a file of keys, in place of one of the same name."""
+    others = [asdict(other) for other in read_keys(path) or () if other.name != key.name]
+    draft = path.with_name(f".{path.name}.draft")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps([*others, asdict(key)], indent=1) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def recognise(keys: Sequence[Key], secret: str) -> Key | None:
+    """The key of a secret. Every key is compared, whichever fits, so that time tells nothing."""
+    given, found = digest(secret), None
+    for key in keys:
+        if hmac.compare_digest(key.hash, given):
+            found = key
+    return found
+
+
+def check_bind(host: str, keys: Sequence[Key] | None) -> None:
+    """Raises ConfigError when strangers could call a service that has no keys."""
+    if not keys and not _loopback(host):
+        fix = "a loopback address (127.0.0.1), or API keys in ROOT/keys.json, which protect any other"
+        raise ConfigError("host", fix, received=host)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def allow(scope: str) -> Callable[..., Key]:
+    """A dependency that admits callers with the scope: 401 for an unknown caller, 403 for one without it."""
+
+    async def admitted(
+        request: Request,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+        header: Annotated[str | None, Depends(_HEADER)],
+    ) -> Key:
+        keys: tuple[Key, ...] | None = request.app.state.keys
+        if not keys:
+            return LOOPBACK
+        secret = bearer.credentials if bearer else header
+        key = recognise(keys, secret) if secret else None
+        if key is None:
+            fix = "Send a known API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`."
+            raise Problem(401, fix, headers={"WWW-Authenticate": "Bearer"})
+        if not key.may(scope):
+            raise Problem(403, f"The key `{key.name}` has no `{scope}` scope; it has {', '.join(key.scopes)}.")
+        return key
+
+    return admitted  # type: ignore[return-value]
+
+
+Reader = Annotated[Key, Depends(allow("read"))]
+Writer = Annotated[Key, Depends(allow("write"))]
+Admin = Annotated[Key, Depends(allow("admin"))]

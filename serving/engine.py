@@ -1,0 +1,217 @@
+"""The engine: a bundle, what happened since, and the cascades over both. Replay and HTTP ask the same one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.batch import Array, Batch
+from pipeline.bundle import Bundle, describe, open_bundle
+from pipeline.cascade import Cascade, Costs, Outcome, Watch
+from pipeline.catalogue import UNKNOWN, Catalogue
+from pipeline.features.ids import key, keys
+from pipeline.rules import Rule
+from pipeline.state import Frames, State, initial_state
+from serving.assembly import Parts, cascades, open_parts, suggestion_cascades
+from serving.ports import Ask, Slate, SuggestAsk, Suggestion
+from serving.present import slate_of, suggestions_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """What one request sees: swapped whole, so that a request never sees half a change."""
+
+    parts: Parts
+    state: State
+    rules: tuple[Rule, ...]
+    cascades: Mapping[str, Cascade]
+
+    @classmethod
+    def of(cls, parts: Parts, state: State, rules: tuple[Rule, ...]) -> "_Live":
+        return cls(parts, state, rules, cascades(parts, state, rules) | suggestion_cascades(parts, state))
+
+
+class Engine:
+    """Answers requests from one bundle and all events absorbed since its cutoff.
+
+    Reads are safe from any thread; `absorb`, `use_rules` and `swap` are for one writer at a time.
+    """
+
+    def __init__(self, bundle: Path, *, config: Path | None = None) -> None:
+        """Raises InputError or ArtifactError when the bundle is missing or not what was published."""
+        self._config = config
+        parts = open_parts(open_bundle(bundle), config)
+        self._live = _Live.of(parts, parts.state, ())
+        self._costs = Costs()
+
+    @property
+    def bundle(self) -> Bundle:
+        return self._live.parts.bundle
+
+    @property
+    def bundle_id(self) -> str:
+        return self.bundle.id
+
+    @property
+    def state(self) -> State:
+        return self._live.state
+
+    @property
+    def parts(self) -> Parts:
+        return self._live.parts
+
+    def cascade(self, name: str) -> Cascade:
+        return self._live.cascades[name]
+
+    def cascade_name(self, ask: Ask) -> str:
+        if ask.items is not None:
+            return "rank"
+        return "search" if ask.query.strip() else "recommend"
+
+    def batch(self, asks: Sequence[Ask]) -> Batch:
+        """Requests as columns, and the items they bring as candidates."""
+        return Batch.of(_request_columns(asks, self._live.state))
+
+    def answer(self, ask: Ask, deadline: float | None = None) -> Slate:
+        """Rank one request. deadline: a `time.perf_counter()` moment. Raises StageError when it cannot be answered."""
+        live = self._live
+        name = self.cascade_name(ask)
+        batch = Batch.of(_request_columns([ask], live.state))
+        found: list[Batch] = []
+        outcome = live.cascades[name].run(
+            batch,
+            deadline=deadline,
+            costs=self._costs,
+            observe=lambda stage, _, after: found.append(after) if stage.name == "fuse" else None,
+        )
+        return slate_of(ask, name, outcome, found[0] if found else None, live.state, self.bundle_id)
+
+    def suggest(self, ask: SuggestAsk) -> list[Suggestion]:
+        """Suggestions, best first; none where the bundle has no suggestions."""
+        live = self._live
+        cascade = live.cascades.get(f"suggest.{ask.placement}")
+        if cascade is None or live.parts.suggest is None:
+            return []
+        columns = _request_columns([Ask(ask.id, ask.time, ask.subject, ask.query)], live.state) | {
+            "prefix": np.array([ask.prefix], dtype=object),
+            "placement": np.array([ask.placement], dtype=object),
+            "limit": np.array([ask.limit], dtype=np.int32),
+        }
+        return suggestions_of(cascade.run(Batch.of(columns)), live.parts.suggest, ask)
+
+    def explain(self, ask: Ask, item_id: str) -> dict[str, object]:
+        """Why an item is, or is not, on the page: the stages that found it, the one that lost it, by what margin."""
+        live = self._live
+        place = live.state.catalogue.index.get(item_id)
+        if place is None:
+            return {"item_id": item_id, "shown": False, "found_by": [], "lost_by": "catalogue", "margin": None}
+        watch = Watch(np.array([place], dtype=np.int32))
+        name = self.cascade_name(ask)
+        batch = Batch.of(_request_columns([ask], live.state))
+        outcome = live.cascades[name].run(batch, observe=watch)
+        (fate,) = watch.fates()
+        position = np.flatnonzero(outcome.batch.item[0] == place)
+        return {
+            "item_id": item_id,
+            "shown": bool(len(position)),
+            "position": int(position[0]) if len(position) else None,
+            "found_by": list(fate.found_by),
+            "lost_by": fate.lost_by,
+            "allowed": bool(outcome.batch.request("allowed")[0][place]),
+            "margin": None if np.isnan(fate.margin) else fate.margin,
+            "features": _features_of(outcome, place, live.parts),
+        }
+
+    def items(self, ids: Sequence[str]) -> list[dict[str, object]]:
+        """What the catalogue says of items, for showing them; unknown ones are left out."""
+        catalogue = self._live.state.catalogue
+        places = [catalogue.index[item] for item in ids if item in catalogue.index and item]
+        shown = ("item_id", "title", "brand", "price", "currency", "category", "kind", "region")
+        return catalogue.rows[places].select(shown).to_dicts()
+
+    def absorb(self, frames: Frames) -> None:
+        """Make events known: the next request sees them as of their time."""
+        live = self._live
+        state = live.state.advance(_since(frames, self.bundle.cutoff) if live.state.clock == "exact" else frames)
+        self._live = _Live.of(live.parts, state, live.rules)
+
+    def restart(self, frames: Frames) -> None:
+        """Forget all counts and sequences, the bundle's as well, and learn these events instead.
+
+        For logs without clock time, where nothing tells which events the bundle knows already.
+        """
+        parts = self._live.parts
+        blank = initial_state(parts.state.clock, parts.state.catalogue, parts.state.gains, parts.state.segment)
+        self._live = _Live.of(parts, blank.advance(frames), self._live.rules)
+
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        live = self._live
+        self._live = _Live.of(live.parts, live.state, tuple(rules))
+
+    def swap(self, bundle: Path) -> None:
+        """Serve another bundle. What was absorbed is forgotten: absorb the events after its cutoff again."""
+        parts = open_parts(open_bundle(bundle), self._config)
+        self._live = _Live.of(parts, parts.state, self._live.rules)
+
+    def sample_users(self, limit: int) -> list[str]:
+        """Some users with a history, for showing what personalisation does."""
+        return list(self.parts.users[:limit])
+
+    def describe(self) -> dict[str, object]:
+        live = self._live
+        about = describe(live.parts.bundle)
+        size = len(live.state.catalogue) - 1
+        return {**about, "items": size, "cascades": {name: str(c) for name, c in live.cascades.items()}}
+
+    def close(self) -> None:
+        """Nothing to release: what the engine opened is read-only and goes with the process."""
+
+
+def _since(frames: Frames, cutoff: int) -> Frames:
+    """Events a bundle cut off at that moment cannot have seen."""
+    new = (pl.col("time") >= cutoff) | (pl.col("received") >= cutoff)
+    return {kind: frame.filter(new) for kind, frame in frames.items()}
+
+
+def _request_columns(asks: Sequence[Ask], state: State) -> dict[str, Array]:
+    index = state.catalogue.index
+    texts = {
+        name: _objects([getattr(ask, name) for ask in asks])
+        for name in ("id", "subject", "query", "surface", "filters", "sort", "weights")
+    }
+    return texts | {
+        "given": _given(asks, state.catalogue),
+        "time": np.array([ask.time for ask in asks], dtype=np.int64),
+        "subject_key": keys([ask.subject for ask in asks]),
+        "seed": np.array([index.get(ask.item_id, -1) if ask.item_id else -1 for ask in asks], dtype=np.int32),
+        "segment_key": np.array([key(ask.segment) if ask.segment else 0 for ask in asks], dtype=np.int64),
+        "diversity": np.array([np.nan if a.diversity is None else a.diversity for a in asks], dtype=np.float32),
+    }
+
+
+def _objects(values: Sequence[object]) -> Array:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _given(asks: Sequence[Ask], catalogue: Catalogue) -> NDArray[np.int32]:
+    """`[R, K]`: the callers' own items; one nobody knows is the unknown item, and stays in its place."""
+    lengths = np.array([len(ask.items or ()) for ask in asks])
+    given = np.full((len(asks), int(lengths.max(initial=0))), -1, dtype=np.int32)
+    dense = catalogue.dense(pl.Series([name for ask in asks for name in ask.items or ()], dtype=pl.String))
+    given[np.arange(given.shape[1])[None, :] < lengths[:, None]] = np.where(dense >= 0, dense, UNKNOWN)
+    return given
+
+
+def _features_of(outcome: Outcome, place: int, parts: Parts) -> dict[str, float] | None:
+    """The feature values of a shown item, by name."""
+    batch = outcome.batch
+    here = np.flatnonzero(batch.item[0] == place)
+    if not len(here) or not batch.has("features") or parts.ranker is None:
+        return None
+    values = batch["features"][0, here[0]]
+    return {name: float(v) for name, v in zip(parts.feature_names, values, strict=True) if not np.isnan(v)}

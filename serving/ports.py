@@ -1,0 +1,131 @@
+"""What the service asks of an engine. The HTTP side knows these values and nothing of models or catalogues."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from pipeline.filters import NO_FILTERS, Filters
+from pipeline.rules import Rule
+
+DEPTH = 200  # items of a slate that can be paged through
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, validated. time: ms; subject: "" for nobody; query: "" for none; item_id: the seed of a similar
+    request; segment: the value of the configured key of `context`; items: the caller's own, to be ranked.
+    """
+
+    id: str
+    time: int
+    subject: str = ""
+    query: str = ""
+    surface: str = "search"
+    item_id: str | None = None
+    filters: Filters = NO_FILTERS
+    sort: str = "relevance"
+    segment: str = ""
+    diversity: float | None = None
+    weights: Mapping[str, float] | None = None
+    items: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """The ranked answer, best first, as plain lists of one length: what is kept for paging.
+
+    trace: one object a stage with stage, rows_in, rows_out, ms, fallback, reason.
+    """
+
+    request_id: str
+    bundle: str
+    tick: int
+    cascade: str
+    item_ids: list[str] = field(default_factory=list)
+    score: Sequence[float | None] = field(default_factory=list)
+    p_click: Sequence[float | None] = field(default_factory=list)
+    p_convert: Sequence[float | None] = field(default_factory=list)
+    kind: list[str] = field(default_factory=list)
+    sponsored: list[bool] = field(default_factory=list)
+    channels: list[list[str]] = field(default_factory=list)
+    reason: list[str | None] = field(default_factory=list)
+    total: int = 0
+    facets: dict[str, dict[str, int]] = field(default_factory=dict)
+    refinements: list[object] = field(default_factory=list)
+    corrected_query: str | None = None
+    degraded: list[str] = field(default_factory=list)
+    trace: list[dict[str, object]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestAsk:
+    """A request for suggestions; which of prefix, query and item_id is given depends on the placement."""
+
+    id: str
+    placement: str
+    prefix: str
+    query: str
+    item_id: str | None
+    subject: str
+    limit: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """highlight: `[start, end)` pairs of the characters in `display` that the user typed."""
+
+    query: str
+    display: str
+    score: float
+    source: str
+    highlight: list[list[int]]
+
+
+class Engine(Protocol):
+    """Answers from one bundle and from what it absorbed since. The service calls it from one thread only."""
+
+    @property
+    def bundle_id(self) -> str: ...
+
+    def answer(self, ask: Ask, deadline: float | None = None) -> Slate:
+        """Rank. deadline: the `time.perf_counter()` moment at which the answer is due."""
+        ...
+
+    def suggest(self, ask: SuggestAsk) -> list[Suggestion]: ...
+
+    def explain(self, ask: Ask, item_id: str) -> dict[str, object]:
+        """What became of one item: shown, position, found_by, lost_by, margin, trace."""
+        ...
+
+    def absorb(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        """Learn events, by type in the log's columns. They come once each, in the order of the store; those the
+        bundle was trained on come too, and the engine leaves them out by its cutoff.
+        """
+        ...
+
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        """Obey these merchandising rules, and no others, from the next answer on."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """The bundle, its cutoff and parts, the size of the catalogue, the cascades as text."""
+        ...
+
+    def swap(self, bundle: Path) -> None:
+        """Answer from another bundle. It knows no events and no rules then: the service brings them again.
+
+        Raises ArtifactError, and keeps the bundle in use, when the other cannot be opened.
+        """
+        ...
+
+    def items(self, ids: Sequence[str]) -> list[dict[str, object]]:
+        """Title, brand, price, currency, category of known items, for the playground."""
+        ...
+
+    def sample_users(self, limit: int) -> list[str]:
+        """Some users with a history, for the playground."""
+        ...

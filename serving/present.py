@@ -1,0 +1,91 @@
+"""From the arrays of an outcome to the plain lists of an answer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.batch import Array, Batch
+from pipeline.cascade import Outcome, Passed
+from pipeline.catalogue import UNKNOWN, Catalogue
+from pipeline.state import State
+from retrieval.config import CHANNELS
+from serving.ports import DEPTH, Ask, Slate
+
+_CHANNELS_OF = [[name for bit, name in enumerate(CHANNELS) if mask >> bit & 1] for mask in range(1 << len(CHANNELS))]
+_FACET_VALUES = 20
+
+
+def slate_of(ask: Ask, cascade: str, outcome: Outcome, fused: Batch | None, state: State, bundle: str) -> Slate:
+    """The answer to one request. fused: its candidates after fusion, from which totals and facets are counted."""
+    batch, catalogue = outcome.batch, state.catalogue
+    depth = None if ask.items is not None else DEPTH
+    here = np.flatnonzero(batch.item[0] >= 0)[:depth]
+    item = batch.item[0, here]
+    ids = [catalogue.ids[place] for place in item.tolist()]
+    reason: list[str | None] = [None] * len(ids)
+    if ask.items is not None:
+        ids = [ask.items[place] for place in batch["rank"][0, here].tolist()]
+        reason = ["unknown_item" if unknown else None for unknown in (item == UNKNOWN).tolist()]
+    corrected = str(batch.request("corrected")[0])
+    found = batch if fused is None else fused
+    return Slate(
+        request_id=ask.id,
+        bundle=bundle,
+        tick=int(batch.request("tick")[0]),
+        cascade=cascade,
+        item_ids=ids,
+        score=_numbers(batch["score"][0, here]),
+        p_click=_numbers(batch["p_click"][0, here]),
+        p_convert=_numbers(batch["p_convert"][0, here]),
+        kind=catalogue.kinds[item].tolist(),
+        sponsored=catalogue.sponsored[item].tolist(),
+        channels=[_CHANNELS_OF[mask] for mask in batch["channels"][0, here].tolist()],
+        reason=reason,
+        total=int(np.count_nonzero(found.mask[0])),
+        facets=facets(catalogue, found.item[0][found.mask[0]]),
+        corrected_query=corrected or None,
+        degraded=_degraded(ask, outcome, batch),
+        trace=[trace_row(passed) for passed in outcome.trace],
+    )
+
+
+def trace_row(passed: Passed) -> dict[str, object]:
+    return {
+        "stage": passed.stage,
+        "rows_in": passed.rows_in,
+        "rows_out": passed.rows_out,
+        "ms": round(passed.seconds * 1e3, 3),
+        "fallback": passed.fallback,
+        "reason": passed.reason,
+    }
+
+
+def facets(catalogue: Catalogue, items: Array) -> dict[str, dict[str, int]]:
+    """How many of the items carry each first category and brand, the commonest first."""
+    counted = {}
+    for name, codes, values in (
+        ("category", catalogue.top_category, catalogue.top_categories),
+        ("brand", catalogue.brand_code, catalogue.brands),
+    ):
+        counts = np.bincount(codes[items], minlength=len(values))
+        counts[0] = 0
+        best = np.argsort(-counts, kind="stable")[:_FACET_VALUES]
+        counted[name] = {values[code]: int(counts[code]) for code in best.tolist() if counts[code]}
+    return counted
+
+
+def _degraded(ask: Ask, outcome: Outcome, batch: Batch) -> list[str]:
+    degraded = outcome.degraded
+    if ask.item_id and batch.request("seed")[0] < 0:
+        degraded.append("unknown_item")
+    if batch.has("request.rescued") and batch.request("rescued")[0]:
+        degraded.append("no_match")
+    return degraded
+
+
+def _numbers(values: Array) -> Sequence[float | None]:
+    """JSON has no NaN: null says there is no such number."""
+    if np.isnan(values).any():
+        return [None if np.isnan(number) else number for number in values.tolist()]
+    numbers: list[float | None] = values.tolist()
+    return numbers

@@ -1,0 +1,112 @@
+"""Every error the service answers, in one shape: RFC 9457 `application/problem+json`.
+
+`{type, title, status, detail, errors: [{field, reason}]}`. What the caller did wrong is named by field; what we
+did wrong is logged here and answered without a word of the inside.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from pipeline.errors import ArtifactError, InputError, StageError
+from pipeline.logs.event_store import StoreFullError
+
+LOG = logging.getLogger("podium.serving")
+MEDIA = "application/problem+json"
+_REASONS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "model_attributes_type": "must be a JSON object",
+}
+_GENERIC = {
+    404: "There is nothing at this path; GET /docs lists what there is.",
+    405: "This path does not take that method; the Allow header lists those it takes.",
+}
+
+
+class Problem(HTTPException):
+    """Raise anywhere in a request to answer with it. `errors`: (field, reason) pairs."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+        self.errors = errors
+
+    def response(self) -> Response:
+        title = HTTPStatus(self.status_code).phrase
+        errors = [{"field": field, "reason": reason} for field, reason in self.errors]
+        body: dict[str, object] = {"type": f"urn:podium:problem:{title.lower().replace(' ', '-')}", "title": title}
+        body |= {"status": self.status_code, "detail": self.detail, "errors": errors}
+        return Response(orjson.dumps(body), self.status_code, dict(self.headers or {}), MEDIA)
+
+
+def refused(field: str, reason: str) -> Problem:
+    """422 for one field."""
+    return Problem(422, f"{field}: {reason}.", [(field, reason)])
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception that leaves a route, or never reaches one, as a problem."""
+
+    async def problem(_: Request, error: Exception) -> Response:
+        return as_problem(error).response()
+
+    for kind in (Problem, RequestValidationError, HTTPException, InputError, StoreFullError, StageError, Exception):
+        app.add_exception_handler(kind, problem)
+
+
+def as_problem(error: Exception) -> Problem:
+    """The problem an exception stands for; those that are our fault are logged."""
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return _invalid(error)
+        case HTTPException():
+            detail = _GENERIC.get(error.status_code, str(error.detail))
+            return Problem(error.status_code, detail, headers=error.headers)
+        case ArtifactError():
+            return Problem(409, f"{error}; the bundle in use stays.", [(error.field, error.expected)])
+        case InputError():
+            return Problem(422, f"{error}.", [(error.field, error.expected)])
+        case StoreFullError():
+            return Problem(503, f"{error}; try again.", headers={"Retry-After": "1"})
+    LOG.error("a request failed", exc_info=error)
+    return Problem(500, "The service failed to answer; the failure is in its log.")
+
+
+def _invalid(error: RequestValidationError) -> Problem:
+    errors = [_named(found) for found in error.errors()]
+    return Problem(422, "; ".join(f"{field}: {reason}" for field, reason in errors[:3]) + ".", errors)
+
+
+def _named(found: Mapping[str, object]) -> tuple[str, str]:
+    """`("body", "items", 0, "item_id")` becomes `items[0].item_id`; a whole body stays `body`."""
+    place = found["loc"]
+    parts = list(place) if isinstance(place, Sequence) else []
+    kind = str(found["type"])
+    if kind == "json_invalid":
+        context = found["ctx"]
+        why = context.get("error") if isinstance(context, Mapping) else ""
+        return "body", f"must be valid JSON ({why} at byte {parts[-1]})"
+    field = ""
+    for part in parts[1:] or parts:
+        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else str(part)
+    return field, _REASONS.get(kind) or _sentence(str(found["msg"]))
+
+
+def _sentence(message: str) -> str:
+    """pydantic's message as the end of a sentence that begins with the field."""
+    for start in ("Value error, ", "Input "):
+        message = message.removeprefix(start)
+    return message.replace("should", "must", 1)

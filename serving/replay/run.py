@@ -1,0 +1,208 @@
+"""`podium evaluate`: replay a log's requests through the served engine and say how good the answers are."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from pipeline.artifacts import write_json
+from pipeline.errors import InputError
+from pipeline.logs.attribution import AttributionConfig, attribute
+from pipeline.logs.read import Log
+from serving.ports import DEPTH
+from serving.replay.absorb import absorb
+from serving.replay.answers import Progress
+from serving.replay.gate import check_gate, load_gate
+from serving.replay.heldout import judged_task, next_task
+from serving.replay.html import page
+from serving.replay.measures import K
+from serving.replay.modes import PAGE_SIZE, STAGES, Asked, Mode, evaluate_mode
+from serving.replay.ports import ReplayEngine
+from serving.replay.requests import Asking, Task, first_logged, funnel_task, rank_task, sampled
+
+STATES: Final = ("rolling", "frozen")
+SLICED_BY: Final = ("arm",)
+RUN: Final = {
+    "request_id": pl.String(),
+    "page": pl.Int32(),
+    "item_id": pl.String(),
+    "position": pl.Int32(),
+    "score": pl.Float64(),
+    "mode": pl.String(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOptions:
+    """state: what a request may know, all before it (`rolling`) or up to the bundle's cutoff (`frozen`).
+
+    stage: one of STAGES alone, "" = all; sample: requests, by hash of request_id; by: a column of the pages to slice
+    by; truth: a simulated market's truth; history: further logs of earlier events; baseline: another bundle's engine.
+    """
+
+    state: str = "rolling"
+    stage: str = ""
+    exclude_seen: bool = False
+    by: str = ""
+    sample: int | None = None
+    truth: Path | None = None
+    gate: Path | None = None
+    history: tuple[Log, ...] = ()
+    baseline: ReplayEngine | None = None
+    windows_ms: Mapping[str, int] = field(default_factory=lambda: AttributionConfig().windows_ms)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `report.json` holds, see design: every figure with its interval, under one protocol."""
+
+    protocol: Mapping[str, Any]
+    modes: Mapping[str, Any]
+    funnel: Mapping[str, Any]
+    slices: Mapping[str, Any]
+    compare: list[dict[str, object]]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "protocol": dict(self.protocol),
+            "modes": dict(self.modes),
+            "funnel": dict(self.funnel),
+            "slices": dict(self.slices),
+            "compare": self.compare,
+        }
+
+
+def quiet(_what: str, _done: int, _total: int) -> None:
+    """Progress for nobody."""
+
+
+def evaluate(
+    engine: ReplayEngine, log: Log, options: EvaluateOptions, out: Path, on_progress: Progress = quiet
+) -> Report:
+    """Write `out/{report.json,report.html,run.parquet}` and return the report.
+
+    Raises InputError for options or a log that cannot be evaluated, and GateError, after everything is written, when
+    the numbers do not pass the gate.
+    """
+    _check(options)
+    gate = None if options.gate is None else load_gate(options.gate)
+    frozen = options.state == "frozen"
+    for each in (engine, options.baseline):
+        if each is not None:
+            absorb(each, log, options.history, frozen=frozen)
+    asked = Asked(engine, options.baseline, options.stage, options.truth, options.by, options.seed, on_progress)
+    modes = [evaluate_mode(asked, task) for task in tasks(engine, log, options)]
+    report = _report(asked, modes, protocol(engine, log, options))
+    out.mkdir(parents=True, exist_ok=True)
+    ids = engine.state.catalogue.rows["item_id"]
+    write_run(out / "run.parquet", pl.concat([mode.run(ids) for mode in modes]))
+    write_report(out, report.as_json())
+    if gate is not None:
+        check_gate(gate, report.modes, str(options.gate))
+    return report
+
+
+def _check(options: EvaluateOptions) -> None:
+    if options.state not in STATES:
+        raise InputError("--state", f"one of {', '.join(STATES)}", received=options.state)
+    if options.stage and options.stage not in STAGES:
+        fix = f"one of {', '.join(STAGES)}; suggestions are evaluated by `podium train --stage suggest`"
+        raise InputError("--stage", fix, received=options.stage)
+    if options.by and options.by not in SLICED_BY:
+        raise InputError("--by", f"one of {', '.join(SLICED_BY)}", received=options.by)
+    if options.sample is not None and options.sample < 1:
+        raise InputError("--sample", "at least 1 request", received=options.sample)
+
+
+def tasks(engine: ReplayEngine, log: Log, options: EvaluateOptions) -> list[Task]:
+    """The requests of every mode that the log supports. Raises InputError when it supports none."""
+    state = engine.state
+    frozen = options.state == "frozen" and log.clock == "exact"
+    asking = Asking(state.catalogue, state.segment, engine.bundle.cutoff if frozen else None)
+    found: list[Task] = []
+    if log.has("impression"):
+        impressions, feedback = log.frame("impression"), log.frame("feedback")
+        outcomes = attribute(impressions, feedback, options.windows_ms)
+        chosen = sampled(impressions["request_id"], options.sample)
+        pages = first_logged(impressions).filter(pl.col("request_id").is_in(chosen.implode()))
+        found += [rank_task(pages, outcomes, state.gains, asking), funnel_task(pages, outcomes, state.gains, asking)]
+    elif log.has("feedback"):
+        known = _known(log, options) if options.exclude_seen else None
+        found.append(next_task(log.frame("feedback"), known, state.gains, options.sample, asking))
+    if log.has("judgment"):
+        found.append(judged_task(log.frame("judgment"), options.sample, asking))
+    wanted = [task for task in found if task.size and not (options.stage == "retrieval" and task.shown is not None)]
+    if not wanted:
+        fix = "a log with impressions, positive feedback or judgments of its own"
+        raise InputError("--logs", fix, place=str(log.root))
+    return wanted
+
+
+def _known(log: Log, options: EvaluateOptions) -> pl.DataFrame:
+    return pl.concat([each.frame("feedback") for each in (log.everything(), *options.history)])
+
+
+def protocol(engine: ReplayEngine, log: Log, options: EvaluateOptions) -> dict[str, Any]:
+    """How the numbers were made. `hash` is the same for two bundles measured in the same way."""
+    how = {
+        "state": options.state,
+        "gains": dict(engine.state.gains),
+        "windows_ms": dict(options.windows_ms),
+        "k": K,
+        "depth": DEPTH,
+        "page_size": PAGE_SIZE,
+        "ties": "score descending, then item_id ascending",
+        "empty": "requests with no positive leave the mean and are counted",
+        "random": "mean over all orders, in closed form",
+        "interval": "95 %, bootstrap over subjects",
+        "sample": None if options.sample is None else {"requests": options.sample, "by": "hash of request_id"},
+        "stage": options.stage or "all",
+        "exclude_seen": options.exclude_seen,
+        "seed": options.seed,
+        "clock": log.clock,
+        "log_digest": log.digest(),
+        "history": [each.digest() for each in options.history],
+        "simulated": options.truth is not None,
+    }
+    code = sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:12]
+    other = None if options.baseline is None else options.baseline.bundle.id
+    return {"hash": code, **how, "bundle": engine.bundle.id, "baseline": other}
+
+
+def _report(asked: Asked, modes: list[Mode], how: Mapping[str, Any]) -> Report:
+    full = next((mode for mode in modes if mode.task.shown is None), None)
+    funnel: dict[str, object] = {}
+    if full is not None:
+        fall = full.answers.waterfall
+        channels = [{"channel": name, "found": found} for name, found in fall.found.items()]
+        funnel = {"mode": full.task.mode, "stages": fall.rows(), "channels": channels}
+    return Report(
+        how,
+        {mode.task.mode: mode.report(asked.seed) for mode in modes},
+        funnel,
+        {mode.task.mode: mode.slices(asked) for mode in modes},
+        [row for mode in modes for row in mode.compare(asked.seed)],
+    )
+
+
+def write_run(path: Path, rows: pl.DataFrame) -> None:
+    """Write beside and rename: a reader sees the old run or the new one."""
+    draft = path.with_name(f".{path.name}.draft")
+    rows.select(pl.col(name).cast(dtype) for name, dtype in RUN.items()).write_parquet(draft)
+    draft.replace(path)
+
+
+def write_report(out: Path, report: Mapping[str, Any]) -> None:
+    """`report.json` and `report.html`, each whole or not at all."""
+    write_json(out / "report.json", report)
+    handle, name = tempfile.mkstemp(dir=out, prefix=".report.html.")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(page(report))
+    Path(name).replace(out / "report.html")

@@ -1,0 +1,38 @@
+"""Events: the one way in."""
+
+import asyncio
+
+from fastapi import Request, Response
+
+from serving.auth import Writer
+from serving.events import read_posted
+from serving.routes.base import Desk, answers, json, router
+from serving.service import now_ms
+from serving.shapes import Taken
+
+ROUTES = router("events", prefix="/v1")
+_EVENT = {"type": "object", "required": ["event_id", "type", "time"], "properties": {"type": {"type": "string"}}}
+_BODY = {"application/json": {"schema": {"oneOf": [_EVENT, {"type": "array", "items": _EVENT, "maxItems": 1000}]}}}
+
+
+@ROUTES.post(
+    "/events",
+    status_code=202,
+    responses=answers(Taken, 413, 422, 503, status=202),
+    openapi_extra={"requestBody": {"required": True, "content": _BODY}},
+)
+async def post_events(request: Request, service: Desk, _: Writer) -> Response:
+    """Take one event, or an array of up to 1,000.
+
+    Sound events are on the disk, and known to the next request, before the answer; posting them again adds nothing.
+    """
+    body = await request.body()
+    config = service.settings.serving
+    received = None if service.settings.replay else now_ms()
+    posted = await asyncio.to_thread(read_posted, body, config.event_batch, received)
+    appended = await service.take(posted.rows)
+    counts = {"accepted": appended.accepted, "duplicate": appended.duplicates, "rejected": len(posted.rejected)}
+    for outcome, count in counts.items():
+        service.metrics.events.labels(outcome).inc(count)
+    taken = {"accepted": appended.accepted, "duplicates": appended.duplicates, "rejected": posted.rejected}
+    return json(taken, 202)

@@ -1,0 +1,29 @@
+"""Alive, ready, measured."""
+
+from fastapi import Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from serving.routes.base import Desk, answers, json, router
+from serving.shapes import Health
+from serving.telemetry import Metrics
+
+ROUTES = router("health")
+
+
+@ROUTES.get("/healthz", responses=answers(Health))
+async def healthz() -> Response:
+    """The process is alive."""
+    return json({"status": "ok"})
+
+
+@ROUTES.get("/readyz", responses=answers(Health, 503))
+async def readyz(service: Desk) -> Response:
+    """The bundle is open, the events are learned, and a first answer was given."""
+    return json({"status": "ready", "bundle": service.engine.bundle_id})
+
+
+@ROUTES.get("/metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """This worker's numbers, for Prometheus."""
+    numbers: Metrics = request.app.state.metrics
+    return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

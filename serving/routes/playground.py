@@ -1,0 +1,50 @@
+"""The web page at `/`, and the little it needs besides the API."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import Query, Response
+
+from serving.auth import Reader
+from serving.problems import Problem, refused
+from serving.routes.base import Desk, json, router
+
+ROUTES = router("playground", include_in_schema=False)
+_WEB = Path(__file__).parent.parent / "web"
+_FILES: Final = {
+    "app.js": "text/javascript; charset=utf-8",
+    "view.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+}
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_MOST = 100
+
+
+@ROUTES.get("/")
+async def page() -> Response:
+    return Response((_WEB / "index.html").read_bytes(), headers=_HEADERS, media_type="text/html; charset=utf-8")
+
+
+@ROUTES.get("/playground/items")
+async def items(ids: Annotated[str, Query(max_length=20_000)], service: Desk, _: Reader) -> Response:
+    """What to show of items; `ids` are separated by commas."""
+    wanted = ids.split(",")
+    if len(wanted) > _MOST:
+        raise refused("ids", f"must be at most {_MOST}")
+    return json({"items": await service.on_engine(lambda: service.engine.items(wanted))})
+
+
+@ROUTES.get("/playground/users")
+async def users(service: Desk, _: Reader) -> Response:
+    return json({"users": await service.on_engine(lambda: service.engine.sample_users(8))})
+
+
+@ROUTES.get("/playground/{name}")
+async def file(name: str) -> Response:
+    if name not in _FILES:
+        raise Problem(404, "There is no such file.")
+    return Response((_WEB / name).read_bytes(), headers=_HEADERS, media_type=_FILES[name])

@@ -1,0 +1,33 @@
+"""Query suggestions."""
+
+from typing import Annotated
+
+from fastapi import Query, Response
+
+from serving.auth import Reader
+from serving.ports import SuggestAsk
+from serving.routes.base import Desk, answers, json, router
+from serving.shapes import Suggestions
+from serving.wire import SuggestQuery
+
+ROUTES = router("suggestions", prefix="/v1")
+
+
+@ROUTES.get("/suggest", responses=answers(Suggestions, 422, 429, 503))
+async def suggest(asked: Annotated[SuggestQuery, Query()], service: Desk, key: Reader) -> Response:
+    """Queries to offer: while typing (`complete`), before (`hint`, `discover`), after (`refine`, `related`), coming
+    back from an item (`back`), or when nothing was found (`rescue`).
+    """
+    request_id, moment = service.identify(asked, key)
+    ask = SuggestAsk(
+        id=request_id,
+        placement=asked.placement,
+        prefix=asked.prefix or "",
+        query=asked.query or "",
+        item_id=asked.item_id,
+        subject=service.known_as(asked.subject),
+        limit=asked.limit,
+        time=moment,
+    )
+    found = await service.think(lambda: service.engine.suggest(ask))
+    return json({"request_id": request_id, "suggestions": found})

@@ -1,0 +1,150 @@
+"""The service between the routes and the engine: who computes where, what is kept, what is logged."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from pipeline.logs.event_store import Appended, EventStore, Row
+from serving.auth import Key
+from serving.events import stranger
+from serving.follow import Follower
+from serving.impressions import Impressions, impression
+from serving.limits import Gate
+from serving.ports import Ask, Engine, Slate
+from serving.problems import Problem, refused
+from serving.settings import Settings
+from serving.slates import Kept, Slates
+from serving.telemetry import Metrics
+from serving.wire import Asked, SuggestQuery
+
+LOG = logging.getLogger("podium.serving")
+T = TypeVar("T")
+_LONGEST = 120  # characters of a caller's request_id whose impressions still fit an event_id
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Service:
+    """One app's engine, stores and background work.
+
+    The engine has a thread of its own, and only one. An answer is milliseconds of computing, which on the event loop
+    would hold up every health check and every other connection; on many threads it would be no faster (they share
+    the interpreter) and answers would meet changes of state half way. One thread puts answers, events, rules and
+    bundles in a row, so that each request sees all that was acknowledged before it.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine, metrics: Metrics) -> None:
+        config = settings.serving
+        self.settings, self.engine, self.metrics = settings, engine, metrics
+        self.store = EventStore(settings.database_url)
+        slates = f"sqlite:///{settings.root / 'slates.db'}"
+        self.slates = Slates(slates, config.slate_minutes * 60, config.slates)
+        self.follower = Follower(engine, self.store, settings, metrics)
+        self.impressions = Impressions(self.store, metrics, config.impressions)
+        self._gate = Gate(config.waiting)
+        self._thread = ThreadPoolExecutor(1, "engine")
+        self._learning = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.ready = False
+
+    async def start(self) -> None:
+        """Learn what the root holds, answer once to warm up, then be ready."""
+        await self.on_engine(self.follower.catch_up)
+        for query in ("warm up", ""):
+            warm = Ask(id="warm-up", time=now_ms(), query=query, surface="search" if query else "recommend")
+            await self.on_engine(partial(self.engine.answer, warm))
+        self._tasks = [asyncio.create_task(self.impressions.run()), asyncio.create_task(self._follow())]
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Write what waits, then let go of everything."""
+        self.ready = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.impressions.flush()
+        self._thread.shutdown()
+        await asyncio.to_thread(self.store.close)
+        self.slates.close()
+
+    def on_engine(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Run on the engine's thread, after what already waits for it."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def think(self, work: Callable[[], T]) -> T:
+        """Run on the engine's thread for a caller, who is turned away when too many wait."""
+        with self._gate:
+            return await self.on_engine(work)
+
+    async def solve(self, door: str, body: Asked, key: Key, due: float | None) -> Kept:
+        """Compute a slate and keep it for its next pages."""
+        request_id, moment = self.identify(body, key)
+        ask = body.ask(request_id, moment, self.settings.serving.segment)
+        ask = replace(ask, subject=self.known_as(ask.subject))
+        request = body.model_dump(exclude_unset=True)
+
+        def compute() -> Kept:
+            slate = self.engine.answer(ask, due)
+            kept = Kept(door, moment, ask.surface, request, body.logged_filters, slate)
+            self.slates.keep(kept)
+            return kept
+
+        kept = await self.think(compute)
+        self.metrics.answered(kept.slate)
+        return kept
+
+    def identify(self, body: Asked | SuggestQuery, key: Key) -> tuple[str, int]:
+        """The request's id and time (ms): ours, or the caller's where the caller may choose them."""
+        for field, value in (("at", body.at), ("request_id", body.request_id)):
+            if value is not None and not (self.settings.replay or key.may("admin")):
+                why = "needs the admin scope, or a service under --replay"
+                raise Problem(403, f"{field} {why}.", [(field, why)])
+        if body.request_id and len(body.request_id) > _LONGEST and not self.settings.replay:
+            raise refused("request_id", f"must have at most {_LONGEST} characters")
+        return body.request_id or uuid.uuid4().hex, now_ms() if body.at is None else body.at
+
+    def known_as(self, subject: str) -> str:
+        return stranger(subject, self.follower.forgotten)
+
+    def log(self, kept: Kept, page: int, size: int) -> None:
+        """Queue the impression of an answered page; a replay leaves no trace."""
+        if not self.settings.replay and (row := impression(kept, page, size, now_ms())) is not None:
+            self.impressions.offer(row)
+
+    async def take(self, rows: Sequence[Row]) -> Appended:
+        """Make events durable, then known to the engine: the caller's next request sees them."""
+        appended = await asyncio.wrap_future(self.store.submit(rows))
+        async with self._learning:
+            if self.follower.seq < appended.last:  # else somebody who came before us brought ours along
+                await self.on_engine(self.follower.learn)
+        return appended
+
+    async def forget(self, user_id: str) -> int:
+        """Remove a user's events and slates; the engine meets the user as a stranger from now on."""
+        removed = await asyncio.wrap_future(self.store.forget(user_id))
+        await asyncio.to_thread(self.slates.forget, user_id)
+        await self.on_engine(self.follower.catch_up)
+        return removed
+
+    def slate_problem(self, slate: Slate) -> Problem | None:
+        """Why an old slate cannot be explained any more."""
+        if slate.bundle == self.engine.bundle_id:
+            return None
+        return Problem(410, f"The request was answered from the bundle {slate.bundle}, which is not in use any more.")
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.serving.follow_seconds)
+            try:
+                await self.on_engine(self.follower.catch_up)
+            except Exception:
+                LOG.exception("what other processes changed could not be read")
+                self.metrics.follow_failures.inc()

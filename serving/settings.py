@@ -1,0 +1,66 @@
+"""What the service is told: addresses and secrets from the environment, the rest from [serving] of podium.toml."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipeline.config import Config, load_section
+from pipeline.errors import ConfigError
+
+
+class ServingConfig(Config):
+    """[serving] of podium.toml."""
+
+    page_size: int = Field(default=20, ge=1, le=100, description="items of a page when the request does not say")
+    segment: str = Field(default="region", description="the key of `context` that counts as the request's segment")
+    slate_minutes: float = Field(default=10.0, gt=0, description="how long page 0's answer is kept for its next pages")
+    slates: int = Field(default=100_000, ge=1, description="answers kept at most, over all workers")
+    body_bytes: int = Field(default=4_000_000, ge=1_000, description="largest request body; above it 413")
+    event_batch: int = Field(default=1_000, ge=1, description="events of one post at most")
+    waiting: int = Field(default=64, ge=1, description="requests that may wait for the engine; above it 429")
+    impressions: int = Field(default=10_000, ge=1, description="impressions that may wait to be written; then dropped")
+    follow_seconds: float = Field(
+        default=1.0, gt=0, description="how often a worker looks for what other workers and the command line changed"
+    )
+
+
+class Settings(BaseSettings):
+    """One service: one data root, one process or several workers over the same root.
+
+    Read from the environment (`PODIUM_ROOT`, ...); arguments win over it.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PODIUM_", frozen=True, extra="forbid")
+
+    root: Path = Field(default=Path("podium-data"), description="the tenant's folder: events, slates, keys, rules")
+    host: str = Field(default="127.0.0.1", description="address to listen on; beyond loopback only with keys")
+    port: int = Field(default=8000, ge=0, le=65_535, description="port to listen on")
+    replay: bool = Field(default=False, description="times and request ids are the caller's; nothing is logged")
+    keys: Path | None = Field(default=None, description="the file of API keys; default ROOT/keys.json")
+    database: str | None = Field(default=None, description="SQLAlchemy URL of the events; default ROOT/events.db")
+    bundles: Path | None = Field(default=None, description="the bundles root; its `current` is what is served")
+    serving: ServingConfig = Field(default=ServingConfig(), description="[serving] of podium.toml")
+
+    @property
+    def keys_file(self) -> Path:
+        return self.keys or self.root / "keys.json"
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.root / 'events.db'}"
+
+
+def load_settings(config: Path | None = None, **given: object) -> Settings:
+    """Settings from a podium.toml, the environment and `given`, each winning over the one before.
+
+    `given` values that are None count as not given. Raises ConfigError naming the key.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen.setdefault("serving", load_section(config, "serving", ServingConfig))
+    try:
+        return Settings.model_validate(Settings(**chosen))  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = "PODIUM_" + ".".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(key, first["msg"], place="environment", received=first["input"]) from None

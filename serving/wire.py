@@ -1,0 +1,221 @@
+"""What travels: the bodies of requests, strict about names and types, and the shape of answers for the docs."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from pipeline.filters import parse_filters
+from pipeline.logs.wire import MAX_TIME
+from serving.ports import Ask
+from serving.problems import refused
+
+Placement = Literal["complete", "hint", "discover", "refine", "related", "back", "rescue"]
+Sort = Literal["relevance", "price_asc", "price_desc", "newest"]
+
+
+def _moment(value: object) -> object:
+    """Milliseconds of an RFC 3339 text, or of digits in a query string; other values stay for the next check."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("must be milliseconds since 1970, or RFC 3339 with its offset from UTC")
+    return round(moment.timestamp() * 1000)
+
+
+Id = Annotated[str, Field(min_length=1, max_length=128)]
+Text = Annotated[str, Field(max_length=512)]
+Moment = Annotated[
+    int,
+    BeforeValidator(_moment),
+    Field(ge=0, lt=MAX_TIME, description="epoch milliseconds or RFC 3339; admin, or under --replay"),
+]
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+class Wire(BaseModel):
+    """Unknown fields and wrong types are refused: a misspelt field must not be silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Asked(Wire):
+    """What every request for a ranked answer may say."""
+
+    user_id: Id | None = Field(default=None, description="who asks; an unknown user is a new user")
+    session_id: Id | None = Field(default=None, description="who asks, when there is no user")
+    context: dict[str, Any] = Field(default={}, description="device, region, ... as they will be logged")
+    explain: bool = Field(default=False, description="add the trace of the stages")
+    diversity: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, description="0 none, 1 most")
+    weights: dict[str, Weight] | None = Field(default=None, description="action -> gain, in place of the configured")
+    request_id: Id | None = Field(default=None, description="page > 0: that of page 0; else admin, or --replay")
+    at: Moment | None = Field(default=None, description="answer as of then; admin, or under --replay")
+
+    @property
+    def subject(self) -> str:
+        """The log's subject, "" for nobody."""
+        return self.user_id or (f"s:{self.session_id}" if self.session_id else "")
+
+    @property
+    def logged_filters(self) -> dict[str, object]:
+        """The filters as an impression tells them."""
+        return {}
+
+    def ask(self, request_id: str, time: int, segment: str) -> Ask:
+        """The engine's request; `segment` is the key of `context` to segment by. Raises InputError for filters."""
+        place = self.context.get(segment, "")
+        return Ask(
+            id=request_id,
+            time=time,
+            subject=self.subject,
+            segment=place if isinstance(place, str) else "",
+            diversity=self.diversity,
+            weights=self.weights,
+        )
+
+
+class Paged(Asked):
+    """A request whose answer is read page by page."""
+
+    filters: dict[str, Any] = Field(default={}, description="OR within a key, AND across keys")
+    kinds: list[Id] | None = Field(default=None, max_length=100, description="short for filters.kind")
+    sort: Sort = "relevance"
+    page: int = Field(default=0, ge=0, le=100_000, description="0-based; above 0 with page 0's request_id")
+    page_size: int | None = Field(default=None, ge=1, le=100, description="default 20")
+
+    @model_validator(mode="after")
+    def _next_page_names_the_first(self) -> Self:
+        if self.page and self.request_id is None:
+            raise refused("request_id", "is required for a page above 0: send the one that page 0 answered with")
+        return self
+
+    def ask(self, request_id: str, time: int, segment: str) -> Ask:
+        filters = parse_filters(self.logged_filters)
+        return replace(super().ask(request_id, time, segment), filters=filters, sort=self.sort)
+
+    @property
+    def logged_filters(self) -> dict[str, object]:
+        return self.filters if self.kinds is None else {**self.filters, "kind": self.kinds}
+
+    @model_validator(mode="after")
+    def _kinds_once(self) -> Self:
+        if self.kinds is not None and "kind" in self.filters:
+            raise refused("kinds", "cannot be given together with filters.kind")
+        return self
+
+
+class SearchRequest(Paged):
+    query: Text = Field(description="as typed")
+
+    def ask(self, request_id: str, time: int, segment: str) -> Ask:
+        return replace(super().ask(request_id, time, segment), surface="search", query=self.query)
+
+
+class RecommendRequest(Paged):
+    surface: Id = Field(description="where the answer is shown: recommend, similar, home, ...")
+    item_id: Id | None = Field(default=None, description="the item to be similar to; required for `similar`")
+
+    @model_validator(mode="after")
+    def _similar_to_something(self) -> Self:
+        if self.surface == "similar" and self.item_id is None:
+            raise refused("item_id", "is required when the surface is `similar`")
+        return self
+
+    def ask(self, request_id: str, time: int, segment: str) -> Ask:
+        return replace(super().ask(request_id, time, segment), surface=self.surface, item_id=self.item_id)
+
+
+class BatchRequest(Wire):
+    """The same recommendation for many users: page 0 for each, every one with its own request_id."""
+
+    user_ids: list[Id] = Field(min_length=1, max_length=100, description="each at most once")
+    surface: Id
+    item_id: Id | None = None
+    filters: dict[str, Any] = {}
+    kinds: list[Id] | None = Field(default=None, max_length=100)
+    sort: Sort = "relevance"
+    page_size: int | None = Field(default=None, ge=1, le=100)
+    context: dict[str, Any] = {}
+    diversity: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    weights: dict[str, Weight] | None = None
+    at: Moment | None = None
+
+    @field_validator("user_ids")
+    @classmethod
+    def _each_once(cls, ids: list[str]) -> list[str]:
+        return _distinct(ids)
+
+    def requests(self) -> list[RecommendRequest]:
+        shared = self.model_dump(exclude={"user_ids"}, exclude_unset=True)
+        return [RecommendRequest(**shared, user_id=user) for user in self.user_ids]
+
+
+class RankItem(BaseModel):
+    """An item of the caller. Fields besides item_id are the caller's own and not read."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    item_id: Id
+
+
+class RankRequest(Asked):
+    items: list[RankItem] = Field(min_length=1, max_length=1_000, description="each at most once")
+    query: Text = ""
+    surface: Id = "rank"
+
+    @field_validator("items")
+    @classmethod
+    def _each_once(cls, items: list[RankItem]) -> list[RankItem]:
+        _distinct([item.item_id for item in items])
+        return items
+
+    def ask(self, request_id: str, time: int, segment: str) -> Ask:
+        ids = tuple(item.item_id for item in self.items)
+        return replace(super().ask(request_id, time, segment), surface=self.surface, query=self.query, items=ids)
+
+
+class SuggestQuery(Wire):
+    """The query string of /v1/suggest."""
+
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True)
+
+    placement: Placement = "complete"
+    prefix: Text | None = Field(default=None, description="complete: what is typed so far")
+    query: Text | None = Field(default=None, description="refine, related, rescue: the query asked")
+    item_id: Id | None = Field(default=None, description="back: the item looked at")
+    user_id: Id | None = None
+    session_id: Id | None = None
+    limit: int = Field(default=10, ge=1, le=50)
+    request_id: Id | None = Field(default=None, description="admin, or under --replay")
+    at: Moment | None = None
+
+    @property
+    def subject(self) -> str:
+        return self.user_id or (f"s:{self.session_id}" if self.session_id else "")
+
+    @model_validator(mode="after")
+    def _has_what_its_placement_needs(self) -> Self:
+        needs = {"complete": "prefix", "refine": "query", "related": "query", "rescue": "query", "back": "item_id"}
+        given = {"prefix": self.prefix, "query": self.query, "item_id": self.item_id}
+        need = needs.get(self.placement)
+        if need is not None and given[need] is None:
+            raise refused(need, f"is required for the placement `{self.placement}`")
+        return self
+
+
+class Activation(Wire):
+    bundle: Id = Field(description="the id of a bundle under the bundles root")
+
+
+def _distinct(ids: list[str]) -> list[str]:
+    if len(set(ids)) < len(ids):
+        twice = next(name for i, name in enumerate(ids) if name in ids[:i])
+        raise ValueError(f"must name each only once; {twice!r} comes twice")
+    return ids
