@@ -5,30 +5,18 @@ Heavy libraries are imported inside the commands, so that `podium --help` answer
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline.errors import InputError, PodiumError
+from pipeline.console import Commands, counted, duration, pairs, show
 from pipeline.threads import configure_threads
 
 PATH = click.Path(path_type=Path)
 as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON, without progress.")
 config_file = click.option("--config", type=PATH, help="A podium.toml; without it the defaults.")
-
-
-class Commands(click.Group):
-    """Turns Podium's errors into one sentence and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except PodiumError as error:
-            click.echo(f"podium {ctx.invoked_subcommand}: {error}", err=True)
-            sys.exit(error.exit_code)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -40,30 +28,6 @@ def cli() -> None:
 def main() -> None:
     configure_threads(2)
     cli()
-
-
-def show(values: Mapping[str, Any], json_: bool, lines: Callable[[], list[str]] | None = None) -> None:
-    """Print a result: JSON where a machine reads, else lines."""
-    if json_:
-        click.echo(json.dumps(values, default=str))
-        return
-    for line in lines() if lines else [f"{name:<14}{value}" for name, value in values.items()]:
-        click.echo(line)
-
-
-def pairs(given: Sequence[str], option: str) -> dict[str, str]:
-    """KEY=VALUE options as a dict."""
-    if bad := [text for text in given if not text.partition("=")[1]]:
-        raise InputError(option, "KEY=VALUE", received=bad[0])
-    return {key: value for key, _, value in (text.partition("=") for text in given)}
-
-
-def duration(text: str, option: str) -> int:
-    """`30m`, `24h` or `7d` in milliseconds."""
-    units = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-    if not text[:-1].isdigit() or text[-1] not in units:
-        raise InputError(option, "a number and m, h or d, such as 24h", received=text)
-    return int(text[:-1]) * units[text[-1]]
 
 
 @cli.command()
@@ -103,7 +67,9 @@ def ingest(
 
     fmt = None if format_ == "auto" else format_
     with progress("ingest", quiet=json_) as report:
-        done = run(fmt, list(sources), out, strict=strict, options=pairs(options, "--option"), on_progress=report)
+        done = run(
+            fmt, list(sources), out, strict=strict, options=pairs(options, "--option"), on_progress=counted(report)
+        )
     show(asdict(done), json_)
 
 
@@ -185,7 +151,7 @@ def metrics(
     """Ranking metrics of any run file; no model of ours needed."""
     from pipeline.metrics.runs import metrics_report
 
-    report = metrics_report(run_file, qrels, list(metrics), ties, empty)  # type: ignore[arg-type]
+    report = metrics_report(run_file, qrels, list(metrics), ties, empty)
     show(report.as_json(per_query=per_query), json_, lambda: report.lines(per_query=per_query))
 
 

@@ -16,6 +16,7 @@ from pipeline.errors import ArtifactError
 from ranking.config import RankingConfig
 
 LARGEST: Final = 200 * 2**20  # bytes of model text
+_LEVELS: Final = 30
 _NODES = ("split_feature", "left_child", "right_child")
 
 
@@ -55,23 +56,31 @@ class Boosted:
         return cls(booster, features)
 
 
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """rows: `[n, F]`; target: `[n]`, 0 or 1, or grades; sizes: rows of each group one after the other, or none."""
+
+    rows: NDArray[np.float32]
+    target: NDArray[np.float64]
+    sizes: NDArray[np.int64] | None = None
+
+
 def train(
-    known: tuple[NDArray[np.float32], NDArray[np.float64]],
-    held_out: tuple[NDArray[np.float32], NDArray[np.float64]],
+    known: Examples,
+    held_out: Examples,
     *,
-    objective: str,
     config: RankingConfig,
     seed: int,
 ) -> Boosted:
-    """Fit to rows `[n, F]` and targets `[n]`, stopping where the held-out ones improve no more.
+    """Fit, stopping where the held-out examples improve no more.
 
-    objective: LightGBM's `binary` or `regression`. The same input and seed give the same model, bit for bit.
+    Examples in groups are ordered (LambdaMART; Burges, 2010), others classified as 0 or 1. The same input and seed
+    give the same model, bit for bit.
     """
     params: dict[str, Any] = {
-        "objective": objective,
         "num_leaves": config.leaves,
         "learning_rate": config.learning_rate,
-        "min_data_in_leaf": max(config.least_rows, int(config.least_share * len(known[0]))),
+        "min_data_in_leaf": max(config.least_rows, int(config.least_share * len(known.rows))),
         "feature_fraction": config.feature_share,
         "bagging_fraction": config.row_share,
         "bagging_freq": 1,
@@ -81,13 +90,35 @@ def train(
         "num_threads": config.threads,
         "seed": seed,
         "verbose": -1,
-    }
-    rows = lgb.Dataset(known[0], label=known[1], params=params)
-    judge = lgb.Dataset(held_out[0], label=held_out[1], reference=rows)
+    } | _objective(known, held_out)
+    rows = _dataset(known, params, None)
+    judge = _dataset(held_out, params, rows)
     stop = lgb.early_stopping(config.patience, verbose=False)
     booster = lgb.train(params, rows, config.trees, valid_sets=[judge], callbacks=[stop])
     best = booster.model_to_string(num_iteration=booster.best_iteration)
-    return Boosted(lgb.Booster(model_str=best), known[0].shape[1])
+    return Boosted(lgb.Booster(model_str=best), known.rows.shape[1])
+
+
+def _objective(known: Examples, held_out: Examples) -> dict[str, Any]:
+    if known.sizes is None:
+        return {"objective": "binary"}
+    levels = _levels(known, held_out)
+    truncation = {"lambdarank_truncation_level": 12, "metric": "ndcg", "eval_at": [10]}
+    return {"objective": "lambdarank", "label_gain": (np.exp2(levels) - 1.0).tolist()} | truncation
+
+
+def _levels(*parts: Examples) -> NDArray[np.float64]:
+    """Grades there are, at most `_LEVELS`: the library orders by whole numbers alone."""
+    grades = np.unique(np.concatenate([part.target for part in parts]))
+    return grades if len(grades) <= _LEVELS else np.linspace(grades[0], grades[-1], _LEVELS)
+
+
+def _dataset(part: Examples, params: dict[str, Any], like: lgb.Dataset | None) -> lgb.Dataset:
+    label = part.target
+    if part.sizes is not None:
+        levels = np.array(params["label_gain"])
+        label = np.abs((np.exp2(label) - 1.0)[:, None] - levels[None, :]).argmin(axis=1)
+    return lgb.Dataset(part.rows, label=label, group=part.sizes, params=params, reference=like)
 
 
 def check_model(text: str, features: int) -> None:

@@ -48,6 +48,15 @@ def platt(scores: Numbers, labels: Numbers) -> tuple[float, float]:
     return float(weights[0] / scale), float(weights[1] - weights[0] * centre / scale)
 
 
+def line(scores: Numbers, values: Numbers) -> tuple[float, float]:
+    """Slope and intercept of the least squares line, the slope never negative; slope 0 where scores say nothing."""
+    score = np.asarray(scores, dtype=np.float64)
+    spread = float(((score - score.mean()) ** 2).sum())
+    slope = float(((score - score.mean()) * values).sum()) / spread if spread > 0.0 else 0.0
+    slope = max(slope, 0.0)
+    return slope, float(np.mean(values)) - slope * float(score.mean())
+
+
 def isotonic(scores: Numbers, labels: Numbers) -> tuple[Floats, Floats]:
     """The non-decreasing step function nearest to the labels: pool adjacent violators (Ayer et al., 1955).
 

@@ -120,9 +120,10 @@ def _rows(
     state, features = known
     found, grade, request = [], [], []
     for first, batch, grades_ in _batches(requests, cells, state):
+        ready = batch
         for stage in prepare or plain_preparation(state):
-            batch = stage.run(batch)
-        found.append(features.values(batch, state)[batch.mask])
+            ready = stage.run(ready)
+        found.append(features.values(ready, state)[batch.mask])
         grade.append(grades_[batch.mask])
         request.append(first + np.nonzero(batch.mask)[0])
     if not found:

@@ -23,7 +23,7 @@ Rows = NDArray[np.float32]
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """target: `click` (log-odds) or `grade`; all: names of the feature set; used: those the trees read;
     rate: the smoothed rate to blend with; trust: share of the trees in the blend, 0 = the rate alone;
-    slope, intercept: Platt's; gains: action -> gain."""
+    slope, intercept: of the calibration; gains: action -> gain."""
 
     target: Literal["click", "grade"]
     all: tuple[str, ...]
@@ -52,7 +52,7 @@ class Ranker:
         """`[n]`: P(click), or the expected grade where grades were the target."""
         raw = self.raw(rows, threads)
         if self.about.target == "grade":
-            return raw
+            return np.asarray(self.about.slope * raw + self.about.intercept)
         if self.steps.shape[1]:
             return step_values(self.steps[0], self.steps[1], raw)
         return sigmoid(self.about.slope * raw + self.about.intercept)

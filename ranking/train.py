@@ -15,8 +15,8 @@ from pipeline.metrics.binary import auc, expected_calibration_error, grouped_auc
 from pipeline.metrics.ranking import ndcg
 from pipeline.stage import Stage
 from pipeline.state import State
-from ranking.boosted import Boosted, train
-from ranking.calibration import isotonic, logit, platt
+from ranking.boosted import Boosted, Examples, train
+from ranking.calibration import isotonic, line, logit, platt
 from ranking.config import RankingConfig
 from ranking.dataset import Rows, judged_rows, shown_rows
 from ranking.model import About, Ranker, blend
@@ -79,15 +79,17 @@ def fit_clicks(
     if rows.requests < config.least_requests or np.count_nonzero(rows.grade) < config.least_positives:
         return None
     parts = Parts.of(rows, config.latest_share)
-    clicked = [(part.features, (part.grade > 0).astype(np.float64)) for part in (parts.learn, parts.choose)]
-    if any(label.min(initial=1) == label.max(initial=0) for _, label in clicked):
+    learn, choose = (
+        Examples(part.features, (part.grade > 0).astype(np.float64)) for part in (parts.learn, parts.choose)
+    )
+    if any(part.target.min(initial=1) == part.target.max(initial=0) for part in (learn, choose)):
         return None
-    trees = train(clicked[0], clicked[1], objective="binary", config=config, seed=seed)
+    trees = train(learn, choose, config=config, seed=seed)
     rate = _best_rate(parts.learn, have)
     raw, own = trees.predict(parts.choose.features), logit(parts.choose.features[:, have.index(rate)])
     found = [_ndcg(parts.choose, blend(raw, own, trust)) for trust in TRUSTS]
     trust = _most_trees(found)
-    slope, intercept, steps = _calibrated(blend(raw, own, trust), clicked[1][1], config.calibration)
+    slope, intercept, steps = _calibrated(blend(raw, own, trust), choose.target, config.calibration)
     about = About("click", have, have if trust > 0 else (), rate, trust, slope, intercept, dict(config.gains))
     ranker = Ranker(about, trees if trust > 0 else None, steps)
     shipped = {"trust": trust, "trees": float(trees.booster.num_trees())}
@@ -103,9 +105,13 @@ def fit_grades(
     parts = Parts.of(rows, config.latest_share)
     used = tuple(name for name in have if name in JUDGED)
     place = [have.index(name) for name in used]
-    learn, choose = ((part.features[:, place], part.grade) for part in (parts.learn, parts.choose))
-    trees = train(learn, choose, objective="regression", config=config, seed=seed)
-    ranker = Ranker(About("grade", have, used, "", 1.0, 1.0, 0.0, dict(config.gains)), trees, np.empty((2, 0)))
+    learn, choose = (
+        Examples(part.features[:, place], part.grade, np.bincount(part.request)) for part in (parts.learn, parts.choose)
+    )
+    trees = train(learn, choose, config=config, seed=seed)
+    slope, intercept = line(trees.predict(choose.rows), choose.target)
+    about = About("grade", have, used, "", 1.0, slope, intercept, dict(config.gains))
+    ranker = Ranker(about, trees, np.empty((2, 0)))
     score = ranker.predict(parts.report.features, config.threads)
     error = float(np.sqrt(np.mean((score - parts.report.grade) ** 2)))
     held_out = {"requests": float(parts.report.requests), "rmse": error}

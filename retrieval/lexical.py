@@ -25,7 +25,7 @@ Hits = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 _STATISTICS = "statistics.json"
 _MEMORY = 1_000_000_000  # bytes one segment may grow to; taken only as far as needed
-_FEW = 1_000  # allowed items up to which the index is asked for exactly these
+_FEW = 200  # allowed items up to which the index is asked for exactly these
 _SELECTIVE = 0.25  # share of allowed items below which the index applies the filters itself
 _WIDEN = 4
 
@@ -79,14 +79,12 @@ class LexicalIndex:
         count = int(np.count_nonzero(own))
         if not terms or not count:
             return np.empty(0, np.int32), np.empty(0, np.float32)
-        groups: list[tuple[str, list[str]]] = []
-        asked = limit
         if count <= _FEW:
             groups = [("key", [str(item) for item in np.flatnonzero(own).tolist()])]
-        elif count < _SELECTIVE * self.items:
-            groups = [("label", labels) for labels in required(filters)]
         else:
-            asked = limit * self.items // count + 1
+            labels = required(filters) if count < _SELECTIVE * self.items else []
+            groups = [("label", values) for values in labels]
+        asked = limit if groups else limit * self.items // count + 1
         query = self._query(terms, groups)
         while True:
             hits = self.searcher.search(query, min(asked, self.items), count=False).hits

@@ -16,8 +16,9 @@ from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
 from pipeline.rules import Rule, synonyms
 from pipeline.stage import Stage
 from pipeline.state import State
+from query_suggest import stages as suggest
 from query_suggest.config import SuggestConfig
-from query_suggest.stages import Correct, SuggestIndex, completions, discoveries, rescues
+from query_suggest.index import SuggestIndex
 from ranking.model import Ranker
 from ranking.stages import ByRetrieval, BySmoothedRate, Hydrate, Rank
 from rerank.config import RerankConfig
@@ -38,7 +39,7 @@ GIVEN = frozenset(
         *("diversity", "weights", "given"),
     )
 )
-SUGGEST_GIVEN = GIVEN | {"request.prefix", "request.placement", "request.limit"}
+SUGGEST_GIVEN = frozenset(f"request.{name}" for name in ("id", "placement", "prefix", "query", "limit"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
     )
 
 
-def understand(state: State, suggest: SuggestIndex | None, rules: Sequence[Rule] = ()) -> tuple[Step, ...]:
+def understand(state: State, index: SuggestIndex | None, rules: Sequence[Rule] = ()) -> tuple[Step, ...]:
     """From a query as typed to the terms that are searched; the same stages make the rows the ranker learns from."""
-    correct = Step(NoCorrection()) if suggest is None else Step(Correct(suggest), fallback=NoCorrection())
+    correct = Step(NoCorrection()) if index is None else Step(suggest.Correct(index.speller), fallback=NoCorrection())
     return Step(Normalise(state)), correct, Step(Analyse(synonyms(rules)))
 
 
@@ -150,18 +151,17 @@ def _rank_and_rerank(parts: Parts, state: State, book: RuleBook) -> tuple[Step, 
     )
 
 
-def suggestion_cascades(parts: Parts, state: State) -> Mapping[str, Cascade]:
+def suggestion_cascades(parts: Parts) -> Mapping[str, Cascade]:
     """`suggest.PLACEMENT` for each placement; empty where the bundle has no queries."""
-    if parts.suggest is None:
-        return {}
     index, settings = parts.suggest, parts.settings.suggest
-    found: dict[str, tuple[Stage, ...]] = {
-        "complete": completions(index, settings),
-        "hint": discoveries(index, settings),
-        "discover": discoveries(index, settings),
-        "rescue": rescues(index, settings),
-    }
+    if index is None:
+        return {}
+    typed = (suggest.Completions(index, settings.pool), suggest.FuzzyCompletions(index))
+    now = (suggest.Popular(index),)
+    near = (suggest.Rescue(index, settings.pool),)
+    order = (suggest.MostPopular(settings.phrase_weight), suggest.TopK())
+    found: dict[str, tuple[Stage, ...]] = {"complete": typed, "hint": now, "discover": now, "rescue": near}
     return {
-        f"suggest.{name}": Cascade(f"suggest.{name}", tuple(map(Step, stages)), SUGGEST_GIVEN)
-        for name, stages in found.items()
+        f"suggest.{name}": Cascade(f"suggest.{name}", tuple(map(Step, (*recall, *order))), SUGGEST_GIVEN)
+        for name, recall in found.items()
     }

@@ -31,7 +31,7 @@ class _Live:
 
     @classmethod
     def of(cls, parts: Parts, state: State, rules: tuple[Rule, ...]) -> "_Live":
-        return cls(parts, state, rules, cascades(parts, state, rules) | suggestion_cascades(parts, state))
+        return cls(parts, state, rules, {**cascades(parts, state, rules), **suggestion_cascades(parts)})
 
 
 class Engine:
@@ -95,12 +95,14 @@ class Engine:
         cascade = live.cascades.get(f"suggest.{ask.placement}")
         if cascade is None or live.parts.suggest is None:
             return []
-        columns = _request_columns([Ask(ask.id, ask.time, ask.subject, ask.query)], live.state) | {
-            "prefix": np.array([ask.prefix], dtype=object),
-            "placement": np.array([ask.placement], dtype=object),
+        columns = {
+            "id": _objects([ask.id]),
+            "placement": _objects([ask.placement]),
+            "prefix": _objects([ask.prefix]),
+            "query": _objects([ask.query]),
             "limit": np.array([ask.limit], dtype=np.int32),
         }
-        return suggestions_of(cascade.run(Batch.of(columns)), live.parts.suggest, ask)
+        return suggestions_of(cascade.run(Batch.of(columns)), live.parts.suggest)
 
     def explain(self, ask: Ask, item_id: str) -> dict[str, object]:
         """Why an item is, or is not, on the page: the stages that found it, the one that lost it, by what margin."""

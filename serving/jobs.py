@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.artifacts import MANIFEST, Draft, Manifest, open_artifact, publish, read_manifest, write_json
+from pipeline.batch import Mask
 from pipeline.bundle import bind, bundles, current, open_bundle, promote
 from pipeline.catalogue import Catalogue, build_catalogue
 from pipeline.config import load_section
@@ -30,7 +31,7 @@ from pipeline.stage import Stage
 from pipeline.state import State, initial_state
 from query_suggest import train as suggest_jobs
 from query_suggest.config import SuggestConfig
-from query_suggest.stages import SuggestIndex
+from query_suggest.index import SuggestIndex
 from ranking import train as ranking_jobs
 from ranking.config import RankingConfig
 from ranking.model import Ranker
@@ -136,7 +137,7 @@ def train(
     log = Log.open(logs)
     shop = _Workshop(root, _code_digest(), on_progress)
     state, about, cutoff = _base(shop, log, config)
-    job = _Job(shop, log, state, about, config, seed)
+    job = _Job(shop, log, state, about, config, seed, cutoff)
     # Suggestion comes before ranking: the ranker learns from queries as the speller corrects them.
     for stage, run in (("retrieval", _retrieval), ("suggest", _suggest), ("ranking", _ranking), ("rerank", _rerank)):
         if stage in stages:
@@ -193,6 +194,7 @@ class _Job:
     about: Mapping[str, str]
     config: Path | None
     seed: int
+    cutoff: int
 
     def inputs(self, *parts: str) -> dict[str, str]:
         """Digests of what a job reads: the log's base and these parts, where they exist."""
@@ -224,10 +226,16 @@ def _suggest(job: _Job) -> None:
 
     def write(folder: Path) -> Mapping[str, float]:
         lexical = job.shop.parts.get("lexical")
-        found = suggest_jobs.train_suggest(job.log, job.state.catalogue, settings, _finds(lexical, job.state), folder)
-        if found is None:
-            raise NoDataError("no queries that enough subjects typed")
-        return found
+        index = suggest_jobs.train(
+            job.log,
+            settings,
+            cutoff=job.cutoff,
+            catalogue=job.state.catalogue,
+            has_results=_finds(lexical, job.state),
+        )
+        if index is None:
+            raise NoDataError("no searches")
+        return index.save(folder)
 
     job.shop.make("suggest.index", settings.model_dump(), job.inputs("lexical"), write, 0.4)
 
@@ -272,13 +280,17 @@ def _prepare(job: _Job) -> tuple[Stage, ...]:
     return tuple(step.stage for step in understand(job.state, None if index is None else SuggestIndex.open(index)))
 
 
-def _finds(lexical: Path | None, state: State) -> Callable[[list[str]], list[bool]]:
+def _finds(lexical: Path | None, state: State) -> Callable[[list[str]], Mask] | None:
     """Whether a query has any result now: a suggestion whose page is empty is a bug."""
     if lexical is None:
-        return lambda queries: [True] * len(queries)
+        return None
     index = LexicalIndex.open(lexical)
     every = np.ones(len(state.catalogue), dtype=np.bool_)
-    return lambda queries: [len(index.search(tokens(query), NO_FILTERS, 1, every)[0]) > 0 for query in queries]
+
+    def finds(queries: list[str]) -> Mask:
+        return np.array([len(index.search(tokens(query), NO_FILTERS, 1, every)[0]) > 0 for query in queries])
+
+    return finds
 
 
 def _borrow(shop: _Workshop, stage: str, about: Mapping[str, str]) -> None:

@@ -8,8 +8,10 @@ from pipeline.batch import Array, Batch
 from pipeline.cascade import Outcome, Passed
 from pipeline.catalogue import UNKNOWN, Catalogue
 from pipeline.state import State
+from query_suggest.index import SuggestIndex
+from query_suggest.stages import answers
 from retrieval.config import CHANNELS
-from serving.ports import DEPTH, Ask, Slate
+from serving.ports import DEPTH, Ask, Slate, Suggestion
 
 _CHANNELS_OF = [[name for bit, name in enumerate(CHANNELS) if mask >> bit & 1] for mask in range(1 << len(CHANNELS))]
 _FACET_VALUES = 20
@@ -47,6 +49,12 @@ def slate_of(ask: Ask, cascade: str, outcome: Outcome, fused: Batch | None, stat
         degraded=_degraded(ask, outcome, batch),
         trace=[trace_row(passed) for passed in outcome.trace],
     )
+
+
+def suggestions_of(outcome: Outcome, index: SuggestIndex) -> list[Suggestion]:
+    """The suggestions of one request."""
+    (found,) = answers(outcome.batch, index)
+    return [Suggestion(**values) for values in found]  # type: ignore[arg-type]
 
 
 def trace_row(passed: Passed) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from operator import attrgetter
 
 import msgspec
 import polars as pl
@@ -146,7 +147,7 @@ def _frame(kind: str, events: Sequence[AnyEvent], rows: Sequence[int]) -> pl.Dat
 
 
 def _column(name: str, dtype: pl.DataType, events: Sequence[AnyEvent]) -> pl.Series:
-    values: list[object] = [getattr(event, name) for event in events]
+    values: list[object] = list(map(attrgetter(name), events))
     if name in ("time", "received"):
         values = [t if t.__class__ is int or t is None else _to_ms(t) for t in values]
     elif name in _OBJECTS:
@@ -166,7 +167,7 @@ def _lists(name: str, fields: dict[str, pl.DataType], lists: Sequence[Sequence[S
     """A list-of-struct column, built field by field: many times faster than from dicts."""
     flat = [cell for cells in lists for cell in cells]
     offsets = pa.array([0, *accumulate(map(len, lists))], type=pa.int64())
-    parts = [pa.array([getattr(c, f) for c in flat], type=_ARROW[dtype]) for f, dtype in fields.items()]
+    parts = [pa.array(list(map(attrgetter(f), flat)), type=_ARROW[dtype]) for f, dtype in fields.items()]
     struct = pa.StructArray.from_arrays(parts, names=list(fields))
     return pl.Series(name, pa.LargeListArray.from_arrays(offsets, struct))
 

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -24,17 +24,18 @@ DAY_MS: Final = 86_400_000
 MANIFEST: Final = "manifest.json"
 CLOCKS: Final = ("exact", "order")
 _PART: Final = "part-0.parquet"
+_FIRST: Final = date(1970, 1, 1)
 _ROWS: Final = 65_536  # a row group; fixed, so that equal rows are equal bytes
 
 
 def day_name(day: int) -> str:
     """The folder's name of a day counted from 1970-01-01, UTC."""
-    return datetime.fromtimestamp(day * DAY_MS / 1000, UTC).strftime("%Y-%m-%d")
+    return (_FIRST + timedelta(days=day)).isoformat()
 
 
 def day_of(name: str) -> int:
     """Inverse of `day_name`. Raises ValueError for a folder that is no day."""
-    return int(datetime.strptime(name, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000) // DAY_MS
+    return (date.fromisoformat(name) - _FIRST).days
 
 
 def days(root: Path, kind: str) -> list[int]:

@@ -60,6 +60,17 @@ class RunReport:
         return report
 
 
+    def lines(self, per_query: bool = False) -> list[str]:
+        """For a reader: one line a metric, then, on demand, one a query."""
+        said = [f"{label:<14}{i.mean:.6f}  [{i.low:.6f}, {i.high:.6f}]  n={i.n}" for label, i in self.metrics.items()]
+        counts = self.queries
+        said.append(f"queries: {counts.judged} judged, {counts.missing} missing in the run, {counts.unjudged} unjudged")
+        if per_query:
+            for row in self.per_query.iter_rows(named=True):
+                said.append(f"{row['query_id']}  " + "  ".join(f"{label}={row[label]:.6f}" for label in self.metrics))
+        return said
+
+
 def metrics_report(
     run_path: str | Path, qrels_path: str | Path, names: Sequence[str], ties: str = "id", empty: str = "zero"
 ) -> RunReport:

@@ -128,7 +128,7 @@ def test_any_order_any_batches_and_repeats_give_equal_bytes(
     ingest(None, [write(folder / "all.jsonl", events)], folder / "expected")
     shuffled = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=4))))
     cut = data.draw(st.integers(1, len(shuffled)))
-    merging_rows = data.draw(st.sampled_from([1, 500_000]))
+    merging_rows = data.draw(st.sampled_from([1, 200_000]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merging, "BATCH_ROWS", merging_rows)
         for number, part in enumerate((shuffled[:cut], shuffled[cut:])):

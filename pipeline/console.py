@@ -1,0 +1,50 @@
+"""What every command shares: errors as one sentence, results as lines or JSON, options that are more than text."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from pipeline.errors import InputError, PodiumError
+
+
+class Commands(click.Group):
+    """Turns Podium's errors into one sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except PodiumError as error:
+            click.echo(f"podium {ctx.invoked_subcommand}: {error}", err=True)
+            sys.exit(error.exit_code)
+
+
+def show(values: Mapping[str, Any], json_: bool, lines: Callable[[], list[str]] | None = None) -> None:
+    """Print a result: JSON where a machine reads, else lines."""
+    if json_:
+        click.echo(json.dumps(values, default=str))
+        return
+    for line in lines() if lines else [f"{name:<14}{value}" for name, value in values.items()]:
+        click.echo(line)
+
+
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """KEY=VALUE options as a dict."""
+    if bad := [text for text in given if not text.partition("=")[1]]:
+        raise InputError(option, "KEY=VALUE", received=bad[0])
+    return {key: value for key, _, value in (text.partition("=") for text in given)}
+
+
+def duration(text: str, option: str) -> int:
+    """`30m`, `24h` or `7d` in milliseconds."""
+    units = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+    if not text[:-1].isdigit() or text[-1] not in units:
+        raise InputError(option, "a number and m, h or d, such as 24h", received=text)
+    return int(text[:-1]) * units[text[-1]]
+
+
+def counted(report: Callable[[str, float], None]) -> Callable[[int, int], None]:
+    """A report of shares as one of counts."""
+    return lambda done, total: report("reading", done / max(total, 1))

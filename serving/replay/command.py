@@ -1,0 +1,69 @@
+"""What the command line runs: an evaluation of a bundle on disk, a replay through a service."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import load_section
+from pipeline.logs.attribution import AttributionConfig
+from pipeline.logs.read import Log
+from pipeline.progress import Report as OnProgress
+from pipeline.progress import silent
+from serving.engine import Engine
+from serving.replay.run import EvaluateOptions, Report, evaluate
+
+_SHOWN = ("ndcg@10", "ndcg_exp@10", "mrr", "recall@100", "true_ndcg@10")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A finished evaluation, for printing."""
+
+    report: Report
+    out: Path
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return self.report.as_json()
+
+    def lines(self) -> list[str]:
+        """A table a mode: systems against the metrics that fit on a line."""
+        said = []
+        for mode, about in self.report.modes.items():
+            said.append(f"{mode}: {about['requests']} requests, {about['empty_requests']} without a positive")
+            for name, metrics in about["systems"].items():
+                cells = [
+                    f"{metric} {value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+                    for metric in _SHOWN
+                    if (value := metrics.get(metric)) and value["mean"] is not None
+                ]
+                said.append(f"  {name:<12}{'  '.join(cells)}")
+            if about.get("recovered") is not None:
+                said.append(f"  recovered   {about['recovered']}")
+        return said
+
+
+def evaluate_bundle(
+    bundle: Path,
+    logs: Path,
+    out: Path,
+    *,
+    config: Path | None = None,
+    history: Sequence[Path] = (),
+    baseline: Path | None = None,
+    on_progress: OnProgress = silent,
+    **options: Any,
+) -> Evaluated:
+    """Open the bundle and replay the log through it. options: the other fields of EvaluateOptions."""
+    rules = load_section(config, "logs", AttributionConfig)
+    chosen = EvaluateOptions(
+        **{name: value for name, value in options.items() if value is not None},
+        history=tuple(Log.open(path) for path in history),
+        baseline=None if baseline is None else Engine(baseline, config=config),
+        windows_ms=rules.windows_ms,
+    )
+    engine = Engine(bundle, config=config)
+    log = Log.open(logs)
+    report = evaluate(engine, log, chosen, out, lambda what, done, total: on_progress(what, done / max(total, 1)))
+    return Evaluated(report, out)

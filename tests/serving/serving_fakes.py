@@ -1,0 +1,121 @@
+"""A small engine that does what the contract says and nothing else, and the ways to call an app around it."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.errors import ArtifactError
+from pipeline.logs.events import subject
+from pipeline.rules import Rule
+from serving.app import create_app
+from serving.ports import DEPTH, Ask, Slate, SuggestAsk, Suggestion
+from serving.settings import Settings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # starlette would rather have a client that is not packaged yet
+    from starlette.testclient import TestClient
+
+CATALOGUE = [f"i{n:03d}" for n in range(250)]
+
+
+class FakeEngine:
+    """Items in the order of their names; what a subject hid is gone; a pinned item comes first."""
+
+    def __init__(self) -> None:
+        self.bundle_id = "b-one"
+        self.hidden: set[tuple[str, str]] = set()
+        self.pinned: list[str] = []
+        self.absorbed: list[str] = []
+        self.asks: list[Ask] = []
+        self.deadlines: list[float | None] = []
+        self.rules: Sequence[Rule] = ()
+        self.fails: Exception | None = None
+
+    def answer(self, ask: Ask, deadline: float | None = None) -> Slate:
+        if self.fails is not None:
+            raise self.fails
+        self.asks.append(ask)
+        self.deadlines.append(deadline)
+        items = [item for item in ask.items or CATALOGUE if (ask.subject, item) not in self.hidden]
+        items = [*self.pinned, *(item for item in items if item not in self.pinned)]
+        items = items if ask.items else items[:DEPTH]
+        size = len(items)
+        lost = ["unknown_item"] if ask.item_id and ask.item_id not in CATALOGUE else []
+        return Slate(
+            request_id=ask.id,
+            bundle=self.bundle_id,
+            tick=7,
+            cascade="search",
+            item_ids=items,
+            score=[1.0 - place / 1000 for place in range(size)],
+            p_click=[0.5] * size,
+            p_convert=[None] * size,
+            kind=["product"] * size,
+            sponsored=[False] * size,
+            channels=[["lexical", "popular"]] * size,
+            reason=[None if item in CATALOGUE else "unknown_item" for item in items],
+            total=250,
+            facets={"brand": {"acme": 3}},
+            degraded=lost,
+            trace=[{"stage": "rank", "rows_in": 250, "rows_out": 200, "ms": 1.5, "fallback": "", "reason": ""}],
+        )
+
+    def suggest(self, ask: SuggestAsk) -> list[Suggestion]:
+        return [Suggestion(f"{ask.prefix}{n}", f"{ask.prefix}{n}", 1.0, "log", [[0, 1]]) for n in range(ask.limit)]
+
+    def explain(self, ask: Ask, item_id: str) -> dict[str, object]:
+        return {"shown": True, "position": 0, "found_by": ["lexical"], "lost_by": "", "margin": None}
+
+    def absorb(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        for frame in frames.values():
+            self.absorbed += frame["event_id"].to_list()
+        feedback = frames.get("feedback")
+        if feedback is not None:
+            hides = feedback.filter(pl.col("action") == "hide").select(subject(), "item_id")
+            self.hidden |= {(str(who), str(what)) for who, what in hides.rows()}
+
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.pinned = [item for rule in rules if rule.action == "pin" for item in rule.item_ids]
+
+    def describe(self) -> dict[str, object]:
+        return {"id": self.bundle_id, "items": len(CATALOGUE)}
+
+    def swap(self, bundle: Path) -> None:
+        if bundle.name == "b-broken":
+            raise ArtifactError("bundle.json", "what was published", place=str(bundle))
+        self.bundle_id = bundle.name
+        self.hidden, self.absorbed = set(), []
+
+    def items(self, ids: Sequence[str]) -> list[dict[str, object]]:
+        return [{"item_id": item, "title": item.upper()} for item in ids if item in CATALOGUE]
+
+    def sample_users(self, limit: int) -> list[str]:
+        return ["ann", "bob"][:limit]
+
+
+def settings(root: Path, **given: object) -> Settings:
+    return Settings.model_validate({"root": root, **given})
+
+
+@contextmanager
+def calling(engine: FakeEngine, chosen: Settings) -> AbstractContextManager[TestClient]:
+    with TestClient(create_app(lambda: engine, chosen), raise_server_exceptions=False) as client:
+        yield client
+
+
+def feedback(event_id: str = "e1", **fields: object) -> dict[str, object]:
+    event = {"event_id": event_id, "type": "feedback", "time": 1_700_000_000_000, "user_id": "ann"}
+    return event | {"item_id": "i000", "action": "click"} | fields
+
+
+def bundles_root(root: Path, *names: str) -> Path:
+    """A bundles root that holds bundles by these names; the first is current."""
+    for name in names:
+        (root / name).mkdir(parents=True)
+        (root / name / "bundle.json").write_text("{}")
+    (root / "current").symlink_to(names[0], target_is_directory=True)
+    return root
