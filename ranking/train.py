@@ -74,7 +74,7 @@ def fit_clicks(
 ) -> tuple[Ranker, dict[str, float]] | None:
     """Trees for clicks, blended with a smoothed rate as far as the latest requests say so, and calibrated on them.
 
-    The blend is the gate: where the trees do not order better than the rate, the rate alone is shipped (trust 0).
+    The blend is the gate: where the trees do not clearly order better than the rate, the rate alone is shipped.
     """
     if rows.requests < config.least_requests or np.count_nonzero(rows.grade) < config.least_positives:
         return None
@@ -87,8 +87,8 @@ def fit_clicks(
     trees = train(learn, choose, config=config, seed=seed)
     rate = _best_rate(parts.learn, have)
     raw, own = trees.predict(parts.choose.features), logit(parts.choose.features[:, have.index(rate)])
-    found = [_ndcg(parts.choose, blend(raw, own, trust)) for trust in TRUSTS]
-    trust = _most_trees(found)
+    found = np.stack([_ndcgs(parts.choose, blend(raw, own, trust)) for trust in TRUSTS])
+    trust = least_trust(found)
     slope, intercept, steps = _calibrated(blend(raw, own, trust), choose.target, config.calibration)
     about = About("click", have, have if trust > 0 else (), rate, trust, slope, intercept, dict(config.gains))
     ranker = Ranker(about, trees if trust > 0 else None, steps)
@@ -128,10 +128,17 @@ def _best_rate(rows: Rows, have: tuple[str, ...]) -> str:
     return known[int(np.argmax(np.nan_to_num(found)))]
 
 
-def _most_trees(found: list[float]) -> float:
-    """The trust with the best NDCG, if it beats the rate alone at all."""
-    best = int(np.argmax(np.nan_to_num(found)))
-    return TRUSTS[best]
+def least_trust(found: Floats) -> float:
+    """The least trust in the trees that the requests cannot tell from the best one.
+
+    found: `[len(TRUSTS), R]` NDCG of each request. Few requests flatter trees, so a simpler blend is taken while it is
+    behind the best by less than two standard errors of the paired difference (after Breiman et al., 1984, 3.4.3).
+    """
+    if not found.shape[1]:
+        return TRUSTS[0]
+    behind = found[int(np.argmax(found.mean(axis=1)))] - found
+    error = behind.std(axis=1) / np.sqrt(found.shape[1])
+    return TRUSTS[int(np.argmax(behind.mean(axis=1) <= 2.0 * error))]
 
 
 def _calibrated(raw: Floats, clicked: Floats, how: str) -> tuple[float, float, Floats]:
@@ -160,12 +167,17 @@ def _click_metrics(parts: Parts, ranker: Ranker, trees: Boosted) -> dict[str, fl
 
 
 def _ndcg(rows: Rows, score: Floats, *, exponential: bool = False) -> float:
-    """Mean NDCG@10 over requests with a positive, ties counted as their mean; nan without any."""
+    """Mean NDCG@10 over requests with a positive; nan without any."""
+    found = _ndcgs(rows, score, exponential=exponential)
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def _ndcgs(rows: Rows, score: Floats, *, exponential: bool = False) -> Floats:
+    """NDCG@10 of each request with a positive, ties counted as their mean."""
     sizes = np.bincount(rows.request, minlength=rows.requests)
     mask = np.arange(int(sizes.max(initial=0))) < sizes[:, None]
     gains, scores = np.zeros(mask.shape), np.zeros(mask.shape)
     gains[mask] = np.exp2(rows.grade) - 1.0 if exponential else rows.grade
     scores[mask] = score
     found = ndcg(gains, scores, mask, 10, ties="expected")
-    known = found[~np.isnan(found)]
-    return float(known.mean()) if len(known) else float("nan")
+    return found[~np.isnan(found)]

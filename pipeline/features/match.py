@@ -256,7 +256,7 @@ def _closest(shapes: Bits, shape: Bits) -> Counts:
 
 
 def _letters(query: Bits, title: Bits) -> tuple[Counts, Counts]:
-    """Of sets of letter triples, as bits `[M, LETTERS]`: Dice's coefficient, and the share of the query's in the title."""
+    """Of sets of letter triples, as bits `[M, LETTERS]`: Dice's coefficient, and the query's share in the title."""
     asked = np.bitwise_count(query).sum(axis=1)
     shared = np.bitwise_count(query & title).sum(axis=1).astype(np.float64)
     sizes = asked + np.bitwise_count(title).sum(axis=1)

@@ -11,7 +11,7 @@ import polars as pl
 
 from pipeline.features.ids import key_column
 from pipeline.features.sequences import Ms
-from pipeline.logs.events import COLUMNS, conform, subject
+from pipeline.logs.events import COLUMNS, conform, empty, subject
 from pipeline.logs.read import Log
 from serving.replay.ports import ReplayEngine
 
@@ -38,6 +38,22 @@ def absorb(engine: ReplayEngine, log: Log, history: Sequence[Log] = (), *, froze
         for each in earlier:
             engine.absorb({"feedback": _beyond(engine, each)})
     engine.absorb({"item": _newborn(engine, [*earlier, log], since if exact else 0)})
+
+
+def unheard(log: Log, cutoff: int) -> dict[str, pl.DataFrame]:
+    """What a service whose bundle ends at `cutoff` has not heard of the log and its state, each event once.
+
+    On a log without clock time these are its items alone: what of the rest the bundle knows cannot be told from
+    outside.
+    """
+    if log.clock == "order":
+        return {kind: log.frame(kind) if kind == "item" else empty(kind) for kind in EVENTS}
+    earlier = [] if log.state is None or not _by_time(log) else [_after(log.state, cutoff)]
+    parts = [*earlier, _after(log, cutoff if _by_time(log) else 0)]
+    return {
+        kind: pl.concat([part[kind] for part in parts]).unique("event_id", keep="first").sort("time", "event_id")
+        for kind in EVENTS
+    }
 
 
 def _by_time(log: Log) -> bool:

@@ -18,10 +18,10 @@ from serving.replay.calibration import calibration
 from serving.replay.labels import Labels
 from serving.replay.measures import HEADLINE, Values, measure, measure_random, true_ndcg
 from serving.replay.ports import ReplayEngine
+from serving.replay.report import PAGE_SIZE
 from serving.replay.requests import Shown, Task
 from serving.replay.slices import Masks, item_slices, plain, request_slices, slice_report, summary
 
-PAGE_SIZE: Final = 20
 STAGES: Final = ("retrieval", "ranking", "rerank")
 TRUE_NDCG: Final = "true_ndcg@10"
 _SLICED = ("podium", "baseline", "logged", "popularity")
@@ -121,7 +121,7 @@ def evaluate_mode(asked: Asked, task: Task) -> Mode:
         slates["oracle"] = _oracle(asked, task, truth)
     values = {name: measure(task.mode, slate.item, slate.asked, task.labels) for name, slate in slates.items()}
     values["random"] = _random(task, answers)
-    groups = _groups(task)
+    groups = groups_of(task)
     share = None
     if truth is not None:
         for name, slate in slates.items():
@@ -184,7 +184,7 @@ def _random_true(task: Task, answers: Answers, truth: Labels) -> NDArray[np.floa
     return measure_random(truth, choices)["ndcg@10"]
 
 
-def _groups(task: Task) -> NDArray[np.int64]:
+def groups_of(task: Task) -> NDArray[np.int64]:
     """`[R]`: what is resampled together: a subject's requests; a request of nobody stands alone."""
     subject = task.requests["subject"]
     alone = np.arange(task.size, dtype=np.int64)

@@ -1,17 +1,12 @@
 """`podium evaluate`: replay a log's requests through the served engine and say how good the answers are."""
 
-import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from pipeline.artifacts import write_json
 from pipeline.errors import InputError
 from pipeline.logs.attribution import AttributionConfig, attribute
 from pipeline.logs.read import Log
@@ -20,22 +15,14 @@ from serving.replay.absorb import absorb
 from serving.replay.answers import Progress
 from serving.replay.gate import check_gate, load_gate
 from serving.replay.heldout import judged_task, next_task
-from serving.replay.html import page
 from serving.replay.measures import K
-from serving.replay.modes import PAGE_SIZE, STAGES, Asked, Mode, evaluate_mode
+from serving.replay.modes import STAGES, Asked, Mode, evaluate_mode
 from serving.replay.ports import ReplayEngine
+from serving.replay.report import PAGE_SIZE, Report, hashed, write_all
 from serving.replay.requests import Asking, Task, first_logged, funnel_task, rank_task, sampled
 
 STATES: Final = ("rolling", "frozen")
 SLICED_BY: Final = ("arm",)
-RUN: Final = {
-    "request_id": pl.String(),
-    "page": pl.Int32(),
-    "item_id": pl.String(),
-    "position": pl.Int32(),
-    "score": pl.Float64(),
-    "mode": pl.String(),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +46,6 @@ class EvaluateOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What `report.json` holds, see design: every figure with its interval, under one protocol."""
-
-    protocol: Mapping[str, Any]
-    modes: Mapping[str, Any]
-    funnel: Mapping[str, Any]
-    slices: Mapping[str, Any]
-    compare: list[dict[str, object]]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "protocol": dict(self.protocol),
-            "modes": dict(self.modes),
-            "funnel": dict(self.funnel),
-            "slices": dict(self.slices),
-            "compare": self.compare,
-        }
-
-
 def quiet(_what: str, _done: int, _total: int) -> None:
     """Progress for nobody."""
 
@@ -98,12 +65,10 @@ def evaluate(
         if each is not None:
             absorb(each, log, options.history, frozen=frozen)
     asked = Asked(engine, options.baseline, options.stage, options.truth, options.by, options.seed, on_progress)
-    modes = [evaluate_mode(asked, task) for task in tasks(engine, log, options)]
+    modes = [evaluate_mode(asked, task) for task in _tasks(engine, log, options)]
     report = _report(asked, modes, protocol(engine, log, options))
-    out.mkdir(parents=True, exist_ok=True)
     ids = engine.state.catalogue.rows["item_id"]
-    write_run(out / "run.parquet", pl.concat([mode.run(ids) for mode in modes]))
-    write_report(out, report.as_json())
+    write_all(out, report, pl.concat([mode.run(ids) for mode in modes]))
     if gate is not None:
         check_gate(gate, report.modes, str(options.gate))
     return report
@@ -121,28 +86,48 @@ def _check(options: EvaluateOptions) -> None:
         raise InputError("--sample", "at least 1 request", received=options.sample)
 
 
-def tasks(engine: ReplayEngine, log: Log, options: EvaluateOptions) -> list[Task]:
-    """The requests of every mode that the log supports. Raises InputError when it supports none."""
+def tasks_of(
+    log: Log,
+    gains: Mapping[str, float],
+    windows_ms: Mapping[str, int],
+    sample: int | None,
+    asking: Asking,
+    known: pl.DataFrame | None = None,
+) -> list[Task]:
+    """The requests of every mode that the log supports. known: all feedback, where seen items are excluded.
+
+    Raises InputError when the log supports no mode.
+    """
+    found: list[Task] = []
+    if log.has("impression"):
+        impressions = log.frame("impression")
+        outcomes = attribute(impressions, log.frame("feedback"), windows_ms)
+        chosen = sampled(impressions["request_id"], sample)
+        pages = first_logged(impressions).filter(pl.col("request_id").is_in(chosen.implode()))
+        found += [rank_task(pages, outcomes, gains, asking), funnel_task(pages, outcomes, gains, asking)]
+    elif log.has("feedback"):
+        found.append(next_task(log.frame("feedback"), known, gains, sample, asking))
+    if log.has("judgment"):
+        found.append(judged_task(log.frame("judgment"), sample, asking))
+    if not any(task.size for task in found):
+        fix = "a log with impressions, positive feedback or judgments of its own"
+        raise InputError("--logs", fix, place=str(log.root))
+    return [task for task in found if task.size]
+
+
+def _tasks(engine: ReplayEngine, log: Log, options: EvaluateOptions) -> list[Task]:
     state = engine.state
     frozen = options.state == "frozen" and log.clock == "exact"
     asking = Asking(state.catalogue, state.segment, engine.bundle.cutoff if frozen else None)
-    found: list[Task] = []
-    if log.has("impression"):
-        impressions, feedback = log.frame("impression"), log.frame("feedback")
-        outcomes = attribute(impressions, feedback, options.windows_ms)
-        chosen = sampled(impressions["request_id"], options.sample)
-        pages = first_logged(impressions).filter(pl.col("request_id").is_in(chosen.implode()))
-        found += [rank_task(pages, outcomes, state.gains, asking), funnel_task(pages, outcomes, state.gains, asking)]
-    elif log.has("feedback"):
-        known = _known(log, options) if options.exclude_seen else None
-        found.append(next_task(log.frame("feedback"), known, state.gains, options.sample, asking))
-    if log.has("judgment"):
-        found.append(judged_task(log.frame("judgment"), options.sample, asking))
-    wanted = [task for task in found if task.size and not (options.stage == "retrieval" and task.shown is not None)]
-    if not wanted:
-        fix = "a log with impressions, positive feedback or judgments of its own"
-        raise InputError("--logs", fix, place=str(log.root))
-    return wanted
+    known = _known(log, options) if options.exclude_seen else None
+    tasks = tasks_of(log, state.gains, options.windows_ms, options.sample, asking, known)
+    if options.stage == "retrieval":
+        tasks = [task for task in tasks if task.shown is None]
+        if not tasks:
+            raise InputError(
+                "--stage", "a log with impressions or feedback, to evaluate retrieval on", received="retrieval"
+            )
+    return tasks
 
 
 def _known(log: Log, options: EvaluateOptions) -> pl.DataFrame:
@@ -171,9 +156,8 @@ def protocol(engine: ReplayEngine, log: Log, options: EvaluateOptions) -> dict[s
         "history": [each.digest() for each in options.history],
         "simulated": options.truth is not None,
     }
-    code = sha256(json.dumps(how, sort_keys=True).encode()).hexdigest()[:12]
     other = None if options.baseline is None else options.baseline.bundle.id
-    return {"hash": code, **how, "bundle": engine.bundle.id, "baseline": other}
+    return {**hashed(how), "bundle": engine.bundle.id, "baseline": other}
 
 
 def _report(asked: Asked, modes: list[Mode], how: Mapping[str, Any]) -> Report:
@@ -190,19 +174,3 @@ def _report(asked: Asked, modes: list[Mode], how: Mapping[str, Any]) -> Report:
         {mode.task.mode: mode.slices(asked) for mode in modes},
         [row for mode in modes for row in mode.compare(asked.seed)],
     )
-
-
-def write_run(path: Path, rows: pl.DataFrame) -> None:
-    """Write beside and rename: a reader sees the old run or the new one."""
-    draft = path.with_name(f".{path.name}.draft")
-    rows.select(pl.col(name).cast(dtype) for name, dtype in RUN.items()).write_parquet(draft)
-    draft.replace(path)
-
-
-def write_report(out: Path, report: Mapping[str, Any]) -> None:
-    """`report.json` and `report.html`, each whole or not at all."""
-    write_json(out / "report.json", report)
-    handle, name = tempfile.mkstemp(dir=out, prefix=".report.html.")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(page(report))
-    Path(name).replace(out / "report.html")
