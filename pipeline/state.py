@@ -25,14 +25,14 @@ from pipeline.logs.events import empty, subject
 Frames = Mapping[str, pl.DataFrame]  # event type -> rows as `pipeline.logs.events.COLUMNS`
 
 ACTIONS = ("view", "click", "cart", "purchase", "like", "hide")
-COUNTED = ("shown", "positive", *ACTIONS)
+COUNTED = ("shown", "positive", "clicked", *ACTIONS)
 SETS = ("items", "segments", "query_items", "affinity", "queries")
 DAY = 24  # ticks
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """counters: name -> counts of COUNTED, keyed
+    """counters: name -> counts of COUNTED (`clicked`: clicks that name a page counted no later), keyed
     items: dense item · segments: (segment, item) · query_items: (query, item) ·
     affinity: (subject, category prefix) and (subject, brand) · queries: query.
 
@@ -123,11 +123,14 @@ def _facts(events: Frames, catalogue: Catalogue, state: State) -> _Facts:
     acts = _act_rows(events["feedback"], referred, catalogue, state.gains)
     positive = acts.filter(pl.col("positive"))
     named = acts.filter(pl.col("what") >= 0)
-    both = pl.concat([shown, named.select(shown.columns), positive.select(shown.columns).with_columns(what=pl.lit(1))])
+    # A rate needs clicks and showings of the same pages; clicks without a page would make it exceed one.
+    clicked = acts.filter((pl.col("action") == "click") & pl.col("counted_page"))
+    also = [(positive, "positive"), (clicked, "clicked")]
+    both = pl.concat([shown, named.select(_ROWS), *(_as(rows, what) for rows, what in also)])
     searches = pages.filter(pl.col("query_key").is_not_null() & (pl.col("page") == 0))
     counters = {
         "items": _count(both, both["item"].cast(pl.Int64).to_numpy()),
-        "segments": _paired(positive.with_columns(what=pl.lit(1)), "segment_key"),
+        "segments": _paired(_as(positive, "positive"), "segment_key"),
         "query_items": _paired(both, "query_key"),
         "affinity": _affinity(positive, catalogue),
         "queries": _count(searches.with_columns(what=pl.lit(0)), searches["query_key"].to_numpy()),
@@ -189,8 +192,14 @@ def _act_rows(
     rows = rows.join(referred, on="request_id", how="left", maintain_order="left", suffix="_page")
     in_time = pl.col("tick_page") <= pl.col("tick")
     return rows.with_columns(
-        query_key=pl.when(in_time).then("query_key"), segment_key=pl.when(in_time).then("segment_key")
+        query_key=pl.when(in_time).then("query_key"),
+        segment_key=pl.when(in_time).then("segment_key"),
+        counted_page=in_time.fill_null(False),
     )
+
+
+def _as(acts: pl.DataFrame, what: str) -> pl.DataFrame:
+    return acts.select(_ROWS).with_columns(what=pl.lit(COUNTED.index(what), dtype=pl.Int32))
 
 
 def _count(rows: pl.DataFrame, key: NDArray[np.int64]) -> Counters:

@@ -41,9 +41,9 @@ class Postings:
 
 @dataclass(frozen=True, slots=True)
 class SuggestIndex:
-    """Q queries, sorted by UTF-8 bytes. share: `[Q]` popularity from 0 to 1, on a logarithmic scale; rank: `[Q]`
-    place by popularity; popular: queries, most popular first; various: the same, only the best of each first word;
-    table: query, display, subjects, count, score."""
+    """Q queries, sorted by UTF-8 bytes. share: `[Q]` popularity from 0 to 1, on a logarithmic scale; popular: queries,
+    most popular first; various: the same, only the best of each first word; table: query, display,
+    subjects, count, score."""
 
     table: pl.DataFrame
     query: tuple[str, ...]
@@ -57,10 +57,6 @@ class SuggestIndex:
     speller: Speller
     alphabet: str
     metrics: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def rank(self) -> NDArray[np.int32]:
-        return rank_of(self.popular)
 
     def find(self, query: str) -> int:
         """The index of a normalised query, -1 when it is not suggested."""

@@ -36,7 +36,7 @@ class PrefixIndex:
         fits = np.array([len(prefix) < width for prefix in raw], dtype=np.bool_)
         # No UTF-8 text holds the byte FF, so prefix + FF stands behind all that begins with the prefix.
         ends = np.array([[prefix[:width], (prefix + b"\xff")[:width]] for prefix in raw], dtype=self.keys.dtype)
-        found = np.searchsorted(self.keys, ends.reshape(-1, 2))  # [P, 2]
+        found = np.searchsorted(self.keys, ends.reshape(-1, 2))
         return np.asarray(np.where(fits[:, None], found, 0), dtype=np.intp)
 
     def top(self, prefix: str, k: int) -> NDArray[np.intp]:
@@ -45,10 +45,18 @@ class PrefixIndex:
         if high - low > HEAVY:
             row = int(np.searchsorted(self.heavy, np.array(prefix.encode(), dtype=self.heavy.dtype)))
             return self.heavy_top[row, :k].astype(np.intp)
-        return low + best_of(self.rank[low:high], k)
+        best: NDArray[np.intp] = low + best_of(self.rank[low:high], k)
+        return best
 
     def save(self, folder: Path, name: str) -> None:
-        arrays = (self.keys, self.owner, self.start, self.rank, self.heavy, self.heavy_top)
+        arrays: tuple[NDArray[np.generic], ...] = (
+            self.keys,
+            self.owner,
+            self.start,
+            self.rank,
+            self.heavy,
+            self.heavy_top,
+        )
         for part, array in zip(_PARTS, arrays, strict=True):
             np.save(folder / f"{name}.{part}.npy", array, allow_pickle=False)
 

@@ -63,7 +63,9 @@ class Speller:
 
     def knows(self, word: str) -> bool:
         """Whether the word, or its singular or plural, is in use."""
-        return word in self.counts or singular(word) in self.counts or f"{word}s" in self.counts
+        plural = f"{word}s"
+        known = word in self.counts or singular(word) in self.counts
+        return known or (plural in self.counts and singular(plural) == word)
 
     def near(self, word: str) -> list[tuple[int, int, str]]:
         """Words within the edits allowed: (edits, -count, word), the best first."""

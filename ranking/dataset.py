@@ -56,11 +56,24 @@ def shown_rows(
     prepare: the PREPARE stages that come before ranking in service; without any, the queries are only normalised.
     """
     impressions = _pages(log.frame("impression"))
+    return _rows(impressions, _shown_cells(impressions, log, gains), (state, features), prepare)
+
+
+def latest_batches(
+    log: Log, state: State, *, gains: Mapping[str, float], share: float, prepare: Sequence[Stage] = ()
+) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
+    """The latest share of the pages as prepared batches, each with its grades `[R, K]`."""
+    pages = _pages(log.frame("impression"))
+    pages = pages.slice(int(len(pages) * (1.0 - share))).drop("row").with_row_index("row")
+    for _, batch, earned in _batches(pages, _shown_cells(pages, log, gains), state):
+        yield _run(prepare or plain_preparation(state), batch), earned
+
+
+def _shown_cells(impressions: pl.DataFrame, log: Log, gains: Mapping[str, float]) -> pl.DataFrame:
     earned = grades(attribute(impressions, log.frame("feedback")), gains)
     cells = impressions.select("row", "request_id", cell="items").explode("cell", empty_as_null=False)
     cells = cells.select("row", "request_id", pl.col("cell").struct.field("item_id"))
-    cells = cells.join(earned, on=["request_id", "item_id"], how="left", maintain_order="left")
-    return _rows(impressions, cells, (state, features), prepare)
+    return cells.join(earned, on=["request_id", "item_id"], how="left", maintain_order="left")
 
 
 def judged_rows(log: Log, state: State, features: FeatureSet, *, prepare: Sequence[Stage] = ()) -> Rows:
@@ -93,7 +106,7 @@ def request_columns(requests: pl.DataFrame, state: State) -> dict[str, Array]:
         "subject_key": key_column(who),
         "query": _objects(requests["query"].fill_null("")),
         "surface": _objects(requests["surface"]),
-        "seed": np.full(size, -1, dtype=np.int32),
+        "seed": state.catalogue.dense(requests["context"].str.json_path_match("$.item_id")),
         "segment_key": np.where(place.is_null().to_numpy(), 0, key_column(place)),
         "filters": _same(NO_FILTERS, size),
         "sort": _same("relevance", size),
@@ -105,6 +118,12 @@ def request_columns(requests: pl.DataFrame, state: State) -> dict[str, Array]:
 def plain_preparation(state: State) -> tuple[Stage, ...]:
     """The least a ranker needs to know of a request: its tick, and its query as typed."""
     return Normalise(state), NoCorrection(), Analyse()
+
+
+def _run(stages: Sequence[Stage], batch: Batch) -> Batch:
+    for stage in stages:
+        batch = stage.run(batch)
+    return batch
 
 
 def _pages(impressions: pl.DataFrame) -> pl.DataFrame:
@@ -120,9 +139,7 @@ def _rows(
     state, features = known
     found, grade, request = [], [], []
     for first, batch, grades_ in _batches(requests, cells, state):
-        ready = batch
-        for stage in prepare or plain_preparation(state):
-            ready = stage.run(ready)
+        ready = _run(prepare or plain_preparation(state), batch)
         found.append(features.values(ready, state)[batch.mask])
         grade.append(grades_[batch.mask])
         request.append(first + np.nonzero(batch.mask)[0])

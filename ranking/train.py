@@ -132,13 +132,13 @@ def least_trust(found: Floats) -> float:
     """The least trust in the trees that the requests cannot tell from the best one.
 
     found: `[len(TRUSTS), R]` NDCG of each request. Few requests flatter trees, so a simpler blend is taken while it is
-    behind the best by less than two standard errors of the paired difference (after Breiman et al., 1984, 3.4.3).
+    behind the best by no more than one standard error of the paired difference (Breiman et al., 1984, 3.4.3).
     """
     if not found.shape[1]:
         return TRUSTS[0]
     behind = found[int(np.argmax(found.mean(axis=1)))] - found
     error = behind.std(axis=1) / np.sqrt(found.shape[1])
-    return TRUSTS[int(np.argmax(behind.mean(axis=1) <= 2.0 * error))]
+    return TRUSTS[int(np.argmax(behind.mean(axis=1) <= error))]
 
 
 def _calibrated(raw: Floats, clicked: Floats, how: str) -> tuple[float, float, Floats]:

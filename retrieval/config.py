@@ -24,7 +24,7 @@ class LexicalConfig(Channel):
 
 
 class PopularConfig(Channel):
-    weight: float = Field(default=0.5, ge=0, description="weight of its reciprocal ranks")
+    weight: float = Field(default=0.05, ge=0, description="small: it fills up, what is personal comes first")
     days: int = Field(default=7, ge=1, description="positive actions of the last days count; without clock time, all")
     segment_minimum: int = Field(
         default=500, ge=0, description="positive actions a segment needs in the window to have an order of its own"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import tantivy
@@ -130,12 +131,25 @@ def build_index(catalogue: Catalogue, boosts: tuple[float, ...], folder: Path) -
         writer.add_document(document)
     writer.commit()
     writer.wait_merging_threads()
-    for lock in folder.glob(".*.lock"):
-        lock.unlink()
+    _settle(folder)
     averages = (total / max(len(catalogue), 1)).tolist()
     about = {"items": len(catalogue), "boosts": boosts, "averages": averages}
     (folder / _STATISTICS).write_text(json.dumps(about), encoding="utf-8")
     return int(total.sum())
+
+
+def _settle(folder: Path) -> None:
+    """Make the folder a function of its content: tantivy names segments at random, an artifact has a digest."""
+    for lock in folder.glob(".*.lock"):
+        lock.unlink()
+    meta, managed = ((folder / name).read_text(encoding="utf-8") for name in ("meta.json", ".managed.json"))
+    for number, segment in enumerate(json.loads(meta)["segments"]):
+        old, new = UUID(segment["segment_id"]), UUID(int=number)
+        for path in folder.glob(f"{old.hex}.*"):
+            path.rename(path.with_name(path.name.replace(old.hex, new.hex)))
+        meta, managed = meta.replace(str(old), str(new)), managed.replace(old.hex, new.hex)
+    (folder / "meta.json").write_text(meta, encoding="utf-8")
+    (folder / ".managed.json").write_text(json.dumps(sorted(json.loads(managed))), encoding="utf-8")
 
 
 def _schema() -> Any:

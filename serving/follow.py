@@ -28,7 +28,7 @@ class Follower:
         self.seq = 0
         self.forgotten: Mapping[str, int] = {}
         self._rules: object = None
-        self._refused = ""
+        self._current = self._promoted()
         metrics.serve(engine.bundle_id)
 
     def catch_up(self) -> None:
@@ -63,14 +63,18 @@ class Follower:
         self._follow_rules()
         self.learn()
 
+    def _promoted(self) -> str | None:
+        return current(self._bundles) if self._bundles is not None else None
+
     def _follow_bundle(self) -> None:
-        wanted = current(self._bundles) if self._bundles is not None else None
-        if wanted is None or wanted in (self._engine.bundle_id, self._refused):
+        before, self._current = self._current, self._promoted()
+        wanted = self._current
+        # Only a change counts: a service may have been started with a bundle that is not the current one.
+        if wanted is None or wanted in (before, self._engine.bundle_id):
             return
         try:
             self.swap(wanted)
         except PodiumError as error:
-            self._refused = wanted  # said once, not every second
             self._metrics.follow_failures.inc()
             LOG.error("the bundle %s is refused, %s stays: %s", wanted, self._engine.bundle_id, error)
 

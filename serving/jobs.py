@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.artifacts import MANIFEST, Draft, Manifest, open_artifact, publish, read_manifest, write_json
-from pipeline.batch import Mask
+from pipeline.batch import Batch, Mask
 from pipeline.bundle import bind, bundles, current, open_bundle, promote
 from pipeline.catalogue import Catalogue, build_catalogue
 from pipeline.config import load_section
@@ -34,7 +34,9 @@ from query_suggest.config import SuggestConfig
 from query_suggest.index import SuggestIndex
 from ranking import train as ranking_jobs
 from ranking.config import RankingConfig
+from ranking.dataset import latest_batches
 from ranking.model import Ranker
+from ranking.stages import Hydrate, Rank
 from rerank import train as rerank_jobs
 from rerank.config import RerankConfig
 from retrieval import train as retrieval_jobs
@@ -45,6 +47,7 @@ from serving.gate import passes
 
 STAGES = ("retrieval", "ranking", "rerank", "suggest")
 _CODE = ("pipeline", "retrieval", "ranking", "rerank", "query_suggest")
+_LATEST = 0.1  # share of the pages on which the diversity trade is chosen: the part the ranker reports on
 _LEARNED_FROM = ("item", "impression", "feedback")
 
 
@@ -262,13 +265,20 @@ def _rerank(job: _Job) -> None:
             raise NoDataError("no ranker to diversify")
         features = _features(job)
         ranker = Ranker.open(job.shop.parts["ranker"], names(job.state.clock))
-        lists = ranking_jobs.latest_lists(job.log, (job.state, features), ranker, prepare=_prepare(job))
-        if not lists:
+        score = Hydrate(features, job.state), Rank(ranker)
+        pages = latest_batches(job.log, job.state, gains=job.state.gains, share=_LATEST, prepare=_prepare(job))
+        judged = [rerank_jobs.Judged(run(score, batch)["score"], gains, batch.item) for batch, gains in pages]
+        if not judged:
             raise NoDataError("no shown pages to validate on")
-        judged = [rerank_jobs.Judged(*arrays) for arrays in lists]
         return rerank_jobs.train(judged, features.vectors(job.state.catalogue), settings, folder)
 
     job.shop.make("rerank.trade", settings.model_dump(), job.inputs("index", "ranker"), write, 0.85)
+
+
+def run(stages: Sequence[Stage], batch: Batch) -> Batch:
+    for stage in stages:
+        batch = stage.run(batch)
+    return batch
 
 
 def _features(job: _Job) -> FeatureSet:

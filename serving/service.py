@@ -21,7 +21,7 @@ from serving.problems import Problem, refused
 from serving.settings import Settings
 from serving.slates import Kept, Slates
 from serving.telemetry import Metrics
-from serving.wire import Asked, SuggestQuery
+from serving.wire import Asked, RecommendRequest, SuggestQuery
 
 LOG = logging.getLogger("podium.serving")
 T = TypeVar("T")
@@ -87,6 +87,9 @@ class Service:
     async def solve(self, door: str, body: Asked, key: Key, due: float | None) -> Kept:
         """Compute a slate and keep it for its next pages."""
         request_id, moment = self.identify(body, key)
+        lost = isinstance(body, RecommendRequest) and body.surface == "similar" and body.item_id is None
+        if lost and not self.settings.replay:  # a log does not tell the item of its `similar` pages
+            raise refused("item_id", "is required when the surface is `similar`")
         ask = body.ask(request_id, moment, self.settings.serving.segment)
         ask = replace(ask, subject=self.known_as(ask.subject))
         request = body.model_dump(exclude_unset=True)
@@ -121,6 +124,7 @@ class Service:
 
     async def take(self, rows: Sequence[Row]) -> Appended:
         """Make events durable, then known to the engine: the caller's next request sees them."""
+        await self.impressions.flush()  # the page a click refers to comes before the click
         appended = await asyncio.wrap_future(self.store.submit(rows))
         async with self._learning:
             if self.follower.seq < appended.last:  # else somebody who came before us brought ours along

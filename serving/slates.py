@@ -44,8 +44,7 @@ class Slates:
     """clock: seconds; an argument so that a test can let ten minutes pass."""
 
     def __init__(self, url: str, seconds: float, most: int, clock: Callable[[], float] = time.time) -> None:
-        self._db = open_database(url, "OFF")
-        _TABLES.create_all(self._db)
+        self._db = open_database(url, "OFF", _TABLES)
         self._seconds, self._most, self._clock = seconds, most, clock
         self._since_pruned = 0
 

@@ -122,12 +122,6 @@ class RecommendRequest(Paged):
     surface: Id = Field(description="where the answer is shown: recommend, similar, home, ...")
     item_id: Id | None = Field(default=None, description="the item to be similar to; required for `similar`")
 
-    @model_validator(mode="after")
-    def _similar_to_something(self) -> Self:
-        if self.surface == "similar" and self.item_id is None:
-            raise refused("item_id", "is required when the surface is `similar`")
-        return self
-
     def ask(self, request_id: str, time: int, segment: str) -> Ask:
         return replace(super().ask(request_id, time, segment), surface=self.surface, item_id=self.item_id)
 

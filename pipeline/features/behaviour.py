@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalogue import LEVELS
+from pipeline.features.counters import Counters
 from pipeline.features.facts import Facts
 from pipeline.features.ids import Keys, pair
 from pipeline.features.layers import CounterLayers
@@ -62,12 +63,49 @@ class Prior:
 Priors = Mapping[str, Prior]  # click, convert, cart, hide
 
 
-def item_columns(state: State, item: NDArray[np.int32], tick: Ints, group: Keys, priors: Priors) -> Columns:
+class TickMemory:
+    """Counts of every item at one tick: what a tick's requests ask for again and again.
+
+    Only the base layer is remembered, which no event changes; the recent layer is small and asked each time.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Counters, tuple[int, int], NDArray[np.int32]] | None = None
+        self._first: tuple[Counters, Ints] | None = None
+
+    def at(self, layers: CounterLayers, item: NDArray[np.int32], tick: Ints, back: Ints, items: int) -> Floats:
+        """`[P, R, K, A]`: counts at each request's tick and `back` `[P]` ticks before; as `CounterLayers.at`."""
+        moments = tick[None, :, None] - back[:, None, None]
+        wanted = item.astype(np.int64)[None]
+        if len(tick) == 0 or (tick != tick[0]).any():
+            return layers.at(wanted, moments).astype(np.float64)
+        counts = self._every(layers.base, int(tick[0]), back, items)[:, item]
+        if len(layers.recent.keys):
+            counts = counts + layers.recent.at(wanted, moments)
+        return counts.astype(np.float64)
+
+    def first(self, base: Counters, items: int) -> Ints:
+        """`[items]`: the first tick that counts anything of each item."""
+        last = self._first
+        if last is None or last[0] is not base or len(last[1]) != items:
+            self._first = last = (base, base.first(np.arange(items, dtype=np.int64)))
+        return last[1]
+
+    def _every(self, base: Counters, tick: int, back: Ints, items: int) -> NDArray[np.int32]:
+        last = self._last
+        if last is None or last[0] is not base or last[1] != (tick, items):
+            every = np.arange(items, dtype=np.int64)[None]
+            self._last = last = (base, (tick, items), base.at(every, (tick - back)[:, None]))
+        return last[2]
+
+
+def item_columns(
+    state: State, item: NDArray[np.int32], tick: Ints, group: Keys, priors: Priors, memory: TickMemory
+) -> Columns:
     """Rates and volumes of items. item, group: `[R, K]`, -1 = none; tick: `[R]`. Windows only on clock time."""
     windows = tuple(WINDOWS.values()) if state.clock == "exact" else ()
-    moments = tick[None, :, None] - np.array([0, *windows])[:, None, None]
     layers = state.counters["items"]
-    counts = layers.at(np.asarray(item, dtype=np.int64)[None], moments).astype(np.float64)
+    counts = memory.at(layers, item, tick, np.array([0, *windows]), len(state.catalogue))
     prior = {name: known.of(group) for name, known in priors.items()}
     now = counts[0]
     columns = {
@@ -80,7 +118,7 @@ def item_columns(state: State, item: NDArray[np.int32], tick: Ints, group: Keys,
     }
     if windows:
         columns |= _recent(now[None] - counts[1:], prior["click"])
-        columns["log_hours_known"] = np.log1p(_ticks_known(layers, item, tick))
+        columns["log_hours_known"] = np.log1p(_ticks_known(layers, item, tick, memory, len(state.catalogue)))
     return columns
 
 
@@ -97,10 +135,12 @@ def _recent(within: Floats, prior: tuple[Floats, Floats]) -> Columns:
     return columns
 
 
-def _ticks_known(layers: CounterLayers, item: NDArray[np.int32], tick: Ints) -> Floats:
+def _ticks_known(layers: CounterLayers, item: NDArray[np.int32], tick: Ints, memory: TickMemory, items: int) -> Floats:
     """Ticks since anybody first met the item, `[R, K]`; nan when nobody has yet."""
     known_as = item.astype(np.int64)
-    first = np.minimum(layers.base.first(known_as), layers.recent.first(known_as))
+    first = memory.first(layers.base, items)[item]
+    if len(layers.recent.keys):
+        first = np.minimum(first, layers.recent.first(known_as))
     known = tick[:, None] - first
     return np.where(known >= 0, known, np.nan).astype(np.float64)
 
@@ -132,9 +172,13 @@ def taste_columns(state: State, item: NDArray[np.int32], tick: Ints, subject_key
     known = subject_key != 0
     group = facts.group[item]
     layers = state.counters["affinity"]
-    if len(facts.groups) <= item.shape[1]:
-        each = _positives(layers, pair(subject_key[:, None], facts.groups[None, :]), tick[:, None])
-        count = np.take_along_axis(each, group.reshape(len(item), -1), axis=1).reshape(group.shape)
+    asked = np.zeros(len(facts.groups), dtype=np.bool_)
+    asked[group] = True
+    few = np.flatnonzero(asked)
+    if len(few) < group[0].size:
+        each = _positives(layers, pair(subject_key[:, None], facts.groups[few][None, :]), tick[:, None])
+        place = (np.cumsum(asked) - 1)[group]
+        count = np.take_along_axis(each, place.reshape(len(item), -1), axis=1).reshape(group.shape)
     else:
         count = _positives(layers, pair(subject_key[:, None, None], facts.groups[group]), tick[:, None, None])
     total = _positives(layers, pair(subject_key, np.zeros_like(subject_key)), tick)

@@ -61,15 +61,18 @@ class Counters:
     def at(self, key: Keys, tick: Ticks) -> NDArray[np.int32]:
         """Counts up to a tick. key and tick broadcast to `[...]`; returns `[..., A]`, zeros for unknown keys."""
         key, tick = np.asarray(key), np.asarray(tick)
-        if not len(self.keys):
-            return np.zeros((*np.broadcast_shapes(key.shape, tick.shape), len(self.names)), dtype=np.int32)
-        place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
-        limit = np.clip(tick, 0, (1 << _TICK_BITS) - 1)
-        row = np.searchsorted(self.code, (place << _TICK_BITS) | limit, side="right") - 1
-        known = (self.keys[place] == key) & (row >= 0)
-        row = np.maximum(row, 0)
-        known &= self.code[row] >> _TICK_BITS == place
-        return np.where(known[..., None], self.total[row], np.int32(0))
+        shape = np.broadcast_shapes(key.shape, tick.shape)
+        found = np.zeros((int(np.prod(shape)), len(self.names)), dtype=np.int32)
+        if len(self.keys):
+            place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
+            # Most keys of pairs are unknown: only the known ones are looked for again.
+            asked = np.flatnonzero(np.broadcast_to(self.keys[place] == key, shape))
+            limit = np.clip(tick, 0, (1 << _TICK_BITS) - 1)
+            wanted = ((place << _TICK_BITS) | limit).reshape(-1)[asked]
+            row = np.searchsorted(self.code, wanted, side="right") - 1
+            own = (row >= 0) & (self.code[np.maximum(row, 0)] >> _TICK_BITS == wanted >> _TICK_BITS)
+            found[asked[own]] = self.total[row[own]]
+        return found.reshape(*shape, len(self.names))
 
     def first(self, key: Keys) -> Ticks:
         """The first tick that counts anything of a key, `UNCOUNTED` for unknown keys; shape as `key`."""

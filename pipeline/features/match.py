@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.batch import Floats, Mask
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ArtifactError
-from pipeline.features.texts import Bits, Field, Hashes, TextMemory, Texts, letters_of, word
+from pipeline.features.texts import NO_TOKEN, Bits, Field, Hashes, TextMemory, Texts, letters_of, word
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -59,13 +59,14 @@ class TextStats:
 
     @classmethod
     def of(cls, texts: Texts) -> "TextStats":
-        """Counted over every item of the catalogue."""
+        """Counted over every item of the catalogue that has a word at all."""
         fields = (texts.title, texts.text)
+        documents = int(np.count_nonzero(texts.title.length + texts.text.length))
         found = [_distinct(field) for field in fields]
         hashes = np.unique(np.concatenate(found))
         counts = np.stack([np.bincount(np.searchsorted(hashes, part), minlength=len(hashes)) for part in found], axis=1)
-        means = tuple(float(field.length.mean()) if len(field.length) else 0.0 for field in fields)
-        return cls(len(texts.rows), hashes, counts.astype(np.int32), (means[0], means[1]))
+        means = [float(field.length.sum()) / max(documents, 1) for field in fields]
+        return cls(documents, hashes, counts.astype(np.int32), (means[0], means[1]))
 
     def idf(self, hashes: Hashes) -> Counts:
         """`[..., 2]`: of each term in titles and in texts; an unknown term is the rarest."""
@@ -173,8 +174,8 @@ class _Sums:
 def _match(query: _Query, row: NDArray[np.intp], item: NDArray[np.int32], texts: Texts, stats: TextStats) -> Floats:
     """`[M, len(MATCH_NAMES)]` for pairs of the request at `row` and `item`, both `[M]`."""
     at, there = texts.title.padded(item)
-    title = np.where(there, texts.title.tokens[at], np.int32(-1)) if len(texts.title.tokens) else at
-    shapes = np.where(there, texts.shapes[at], np.uint64(0)) if len(texts.shapes) else at.astype(np.uint64)
+    title, shapes = np.full(at.shape, NO_TOKEN, dtype=np.int32), np.zeros(at.shape, dtype=np.uint64)
+    title[there], shapes[there] = texts.title.tokens[at[there]], texts.shapes[at[there]]
     words, owner = texts.text.flat(item)
     norm = [_norm(part, item, mean) for part, mean in zip((texts.title, texts.text), stats.mean_length, strict=True)]
     idf = stats.idf(query.hashes)[row]

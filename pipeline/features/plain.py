@@ -19,6 +19,7 @@ from pipeline.features.behaviour import (
     RECENT_NAMES,
     SEGMENT_NAMES,
     TASTE_NAMES,
+    TickMemory,
     item_columns,
     query_columns,
     segment_columns,
@@ -74,6 +75,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.facts = FactsMemory()
+        self.ticks = TickMemory()
         self._vectors: tuple[Texts, Vectors] | None = None
 
     def vectors(self, catalogue: Catalogue, texts: Texts) -> Vectors:
@@ -105,16 +107,20 @@ class FeatureSet:
         out[:, ~batch.mask] = np.nan
         return np.ascontiguousarray(np.moveaxis(out, 0, -1))
 
+    def vectors(self, catalogue: Catalogue) -> Vectors:
+        """`[N, D]` unit vectors of what the items are, for likeness between items."""
+        return self.memory.vectors(catalogue, self.matcher.memory.of(catalogue))
+
     def _columns(self, batch: Batch, state: State) -> Columns:
         item, tick = batch.item, batch.request("tick")
         facts = self.memory.facts.of(state.catalogue)
-        if not facts.size:
+        if not facts.size or not item.size:
             return dict.fromkeys(EVERY, np.full(item.shape, np.nan))
         described = np.ones(item.shape, dtype=np.bool_)
         if state.clock == "exact":
             described = facts.described(item, batch.request("time")[:, None])
         top = np.where(described, facts.groups[facts.group[item, 0]], 0)
-        columns = item_columns(state, item, tick, top, self.fitted.priors)
+        columns = item_columns(state, item, tick, top, self.fitted.priors, self.memory.ticks)
         columns |= query_columns(state, item, tick, batch.request("query_key"), columns["ctr"])
         columns |= segment_columns(state, item, tick, batch.request("segment_key"), columns["log_positive"])
         subject_key = np.where(batch.request("subject") != "", batch.request("subject_key"), 0)
@@ -154,7 +160,7 @@ class FeatureSet:
         seeded = (seed >= 0)[:, None]
         own, theirs = facts.groups[facts.group[item]], facts.groups[facts.group[seed]][:, None]
         same = (own == theirs) & (own != 0)
-        vectors = self.memory.vectors(catalogue, self.matcher.memory.of(catalogue))
+        vectors = self.vectors(catalogue)
         cosine = (vectors[item] * vectors[seed][:, None]).sum(axis=2)
         values = (same[..., :LEVELS].sum(axis=2), same[..., LEVELS], cosine)
         return {name: np.where(seeded, value, np.nan) for name, value in zip(SEED_NAMES, values, strict=True)}

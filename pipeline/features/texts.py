@@ -61,9 +61,9 @@ class Field:
     length: Places
 
     def padded(self, item: NDArray[np.int32]) -> tuple[Places, NDArray[np.bool_]]:
-        """Places in `tokens` of the items `[M]`, `[W, M]`, and where there is one."""
+        """Places in `tokens` of the items `[M]`, `[W, M]` with W at least 1, and where there is one."""
         length = self.length[item]
-        step = np.arange(int(length.max(initial=0)))[:, None]
+        step = np.arange(int(length.max(initial=1)))[:, None]
         mask = step < length[None, :]
         return np.where(mask, self.start[item][None, :] + step, 0), mask
 

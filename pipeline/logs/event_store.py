@@ -91,8 +91,7 @@ class EventStore:
     """Open with a SQLAlchemy URL (`sqlite:///path`, `postgresql+psycopg://...`), close when done."""
 
     def __init__(self, url: str) -> None:
-        self._db = open_database(url, "FULL")
-        _TABLES.create_all(self._db)
+        self._db = open_database(url, "FULL", _TABLES)
         self._jobs: queue.Queue[_Job | None] = queue.Queue(_WAITING)
         self._writer = threading.Thread(target=self._write, name="event-store", daemon=True)
         self._writer.start()
@@ -173,18 +172,24 @@ class EventStore:
             job.done.set_result(result)
 
 
-def open_database(url: str, synchronous: str) -> sa.Engine:
-    """A SQLAlchemy engine; on SQLite in WAL mode with the given `synchronous` (FULL, OFF, ...)."""
+def open_database(url: str, synchronous: str, tables: sa.MetaData) -> sa.Engine:
+    """A SQLAlchemy engine with these tables; on SQLite in WAL mode with the given `synchronous` (FULL, OFF, ...)."""
     engine = sa.create_engine(url)
 
     def configure(connection: Any, _: object) -> None:
         cursor = connection.cursor()
-        for setting in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=10000"):
+        for setting in ("busy_timeout=10000", "journal_mode=WAL", f"synchronous={synchronous}"):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
 
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", configure)
+    with engine.begin() as connection:
+        # One statement each, so that workers that start together do not trip over each other's tables.
+        for table in tables.sorted_tables:
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
     return engine
 
 

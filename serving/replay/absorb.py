@@ -4,7 +4,7 @@ All of it is told at once. The engine reads everything as of the request's time,
 whoever asks early.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -31,9 +31,9 @@ def absorb(engine: ReplayEngine, log: Log, history: Sequence[Log] = (), *, froze
     exact = log.clock == "exact"
     since = engine.bundle.cutoff
     if exact and not frozen:
-        for each in earlier:
-            engine.absorb(_after(each, since) if _by_time(log) else {"feedback": _beyond(engine, each)})
-        engine.absorb(_after(log, since if _by_time(log) else 0))
+        by_time = _by_time(log)
+        told = [_after(each, since) if by_time else {"feedback": _beyond(engine, each)} for each in earlier]
+        engine.absorb(_once([*told, _after(log, since if by_time else 0)]))
     elif not frozen:
         for each in earlier:
             engine.absorb({"feedback": _beyond(engine, each)})
@@ -49,9 +49,15 @@ def unheard(log: Log, cutoff: int) -> dict[str, pl.DataFrame]:
     if log.clock == "order":
         return {kind: log.frame(kind) if kind == "item" else empty(kind) for kind in EVENTS}
     earlier = [] if log.state is None or not _by_time(log) else [_after(log.state, cutoff)]
-    parts = [*earlier, _after(log, cutoff if _by_time(log) else 0)]
+    return _once([*earlier, _after(log, cutoff if _by_time(log) else 0)])
+
+
+def _once(parts: Sequence[Mapping[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
+    """Every event once, however many of the logs hold it, in order of time."""
     return {
-        kind: pl.concat([part[kind] for part in parts]).unique("event_id", keep="first").sort("time", "event_id")
+        kind: pl.concat([part.get(kind, empty(kind)) for part in parts])
+        .unique("event_id", keep="first")
+        .sort("time", "event_id")
         for kind in EVENTS
     }
 

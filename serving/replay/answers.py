@@ -114,7 +114,7 @@ class Answers:
     """The slates of a task after each part of the cascade, and the way there.
 
     final: what is served; scored: ordered by the ranker's score, before rerank; fused: what retrieval hands on;
-    choices: `[R]` items the filters of each request allow.
+    choices: `[R]` items the filters of each request allow; degraded: stage -> requests it did not run for as declared.
     """
 
     final: Slates
@@ -122,6 +122,7 @@ class Answers:
     fused: Slates
     choices: NDArray[np.int64]
     waterfall: Waterfall
+    degraded: dict[str, int]
 
 
 def chunks(
@@ -142,6 +143,7 @@ def answer(engine: ReplayEngine, asks: Sequence[Ask], labels: Labels, width: int
     final, scored, fused = (Slates.blank(len(asks), width) for _ in range(3))
     choices = np.zeros(len(asks), dtype=np.int64)
     waterfall, tie, done = Waterfall(), engine.state.catalogue.tie, 0
+    degraded: dict[str, int] = {}
     for name, rows in chunks(engine, asks):
         watcher = Watcher(_renumbered(labels, rows), waterfall)
         outcome = engine.cascade(name).run(engine.batch([asks[row] for row in rows]), observe=watcher)
@@ -150,9 +152,11 @@ def answer(engine: ReplayEngine, asks: Sequence[Ask], labels: Labels, width: int
         scored.write(rows, _ordered(watcher.scored or outcome.batch, tie, width))
         fused.write(rows, _ordered(watcher.fused or outcome.batch, tie, width))
         choices[rows] = _choices(outcome.batch)
+        for stage in outcome.degraded:
+            degraded[stage] = degraded.get(stage, 0) + len(rows)
         done += len(rows)
         progress("podium", done, len(asks))
-    return Answers(final, scored, fused, choices, waterfall)
+    return Answers(final, scored, fused, choices, waterfall, degraded)
 
 
 def answer_baseline(

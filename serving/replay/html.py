@@ -63,11 +63,16 @@ def _mode(name: str, mode: Mapping[str, Any]) -> str:
     counted = (
         f"{mode['requests']} requests, {mode['empty_requests']} of them with no positive and left out of the means"
     )
+    failed = "".join(
+        f"<p class=note>{escape(stage)} did not run as declared for {count} requests.</p>"
+        for stage, count in mode.get("degraded", {}).items()
+    )
     systems = mode["systems"]
     metrics = [*HEADLINE.get(name, ()), *(["true_ndcg@10"] if "true_ndcg@10" in systems["podium"] else [])]
     plots = "".join(f"<div class=card><h3>{escape(m)}</h3>{_dots(systems, m)}</div>" for m in metrics)
     return (
-        f"<h2>{escape(title)} <small>{escape(name)}</small></h2><p>{escape(about)}</p><p class=soft>{counted}.</p>"
+        f"<h2>{escape(title)} <small>{escape(name)}</small></h2><p>{escape(about)}</p>"
+        f"<p class=soft>{counted}.</p>{failed}"
         f"<div class=plots>{plots}</div>{_systems(systems)}{_calibration(mode.get('calibration'))}"
     )
 

@@ -6,6 +6,7 @@ a request is asked, every event before it has been posted.
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from serving.replay.requests import Asking, Task
 from serving.replay.run import quiet, tasks_of
 
 BATCH: Final = 500  # events a post
+TIMEOUT: Final = 30.0  # seconds
 Items = list[dict[str, Any]]
 
 
@@ -56,21 +58,27 @@ class Talk:
 
 
 def replay_http(
-    client: httpx.Client, log: Log, options: HttpOptions, out: Path, on_progress: Progress = quiet
+    url: str,
+    log: Log,
+    options: HttpOptions,
+    out: Path,
+    on_progress: Progress = quiet,
+    *,
+    client: httpx.Client | None = None,
 ) -> Report:
     """Write `out/{report.json,report.html,run.parquet}` with the service's answers and latencies.
 
-    client: with the service's address as `base_url`. Raises InputError when no service is there, when it refuses
-    an event, and when no request is answered.
+    client: one that is connected already, in place of `url`. Raises InputError when no service is there, when it
+    refuses an event, and when no request is answered.
     """
-    if options.key:
-        client.headers["X-API-Key"] = options.key
-    cutoff = _cutoff(client)
     catalogue = _ids_of(log)
-    asking = Asking(catalogue, "")
+    asking = Asking(catalogue, "region")  # the service reads the context for itself
     tasks = tasks_of(log, options.gains, options.windows_ms, options.sample, asking)
     asked = sorted((each for task in tasks for each in bodies(task, log)), key=lambda each: each.time)
-    talk = _converse(client, log, cutoff, asked, options, on_progress)
+    with nullcontext(client) if client is not None else httpx.Client(base_url=url, timeout=TIMEOUT) as service:
+        if options.key:
+            service.headers["X-API-Key"] = options.key
+        talk = _converse(service, log, asked, options, on_progress)
     if not any(talk.items.values()):
         reason = max(talk.failed, key=lambda name: talk.failed[name], default="empty answers")
         raise InputError("--url", f"a service that answers, started with --replay; it said {reason}")
@@ -104,14 +112,13 @@ def _ids_of(log: Log) -> Catalogue:
 def _converse(
     client: httpx.Client,
     log: Log,
-    cutoff: int,
     asked: Sequence[Posted],
     options: HttpOptions,
     progress: Progress,
 ) -> Talk:
     """Post and ask in order of time."""
     talk = Talk()
-    first, events = events_after(log, cutoff)
+    first, events = events_after(log, _cutoff(client))
     _tell(client, first, talk)
     told = 0
     for done, each in enumerate(asked, 1):

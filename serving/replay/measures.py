@@ -125,6 +125,16 @@ def measure_random(labels: Labels, choices: NDArray[np.int64]) -> Values:
     }
 
 
+def judged_share(item: Ints, asked: Mask, logged: Labels) -> Floats:
+    """judged@10 `[R]`: the share of the first 10 places whose item the log had shown. What it never showed counts as
+    not relevant, so a low share means that the other metrics say little."""
+    top = item[:, :K]
+    size = (top >= 0).sum(axis=1)
+    known = (logged.gains(top) > 0).sum(axis=1)
+    share: Floats = np.divide(known, size, out=np.full(len(top), np.nan), where=asked & (size > 0))
+    return share
+
+
 def true_ndcg(item: Ints, asked: Mask, truth: Labels) -> Floats:
     """NDCG@10 `[R]` against the truth's utility; an item the truth does not judge gains 0."""
     top = item[:, :K]

@@ -16,7 +16,7 @@ from serving.replay import systems
 from serving.replay.answers import Answers, Progress, Slates, answer, answer_baseline
 from serving.replay.calibration import calibration
 from serving.replay.labels import Labels
-from serving.replay.measures import HEADLINE, Values, measure, measure_random, true_ndcg
+from serving.replay.measures import HEADLINE, Values, judged_share, measure, measure_random, true_ndcg
 from serving.replay.ports import ReplayEngine
 from serving.replay.report import PAGE_SIZE
 from serving.replay.requests import Shown, Task
@@ -52,7 +52,7 @@ class Mode:
     recovered: Mapping[str, float] | None
 
     def report(self, seed: int) -> dict[str, object]:
-        """`requests`, `empty_requests`, `systems` and, where podium gives probabilities, `calibration`."""
+        """`requests`, `empty_requests`, `degraded`, `systems` and, where podium gives probabilities, `calibration`."""
         rows = {
             name: {metric: summary(value, seed, self.groups) for metric, value in values.items()}
             for name, values in self.values.items()
@@ -62,6 +62,7 @@ class Mode:
         about: dict[str, object] = {
             "requests": self.task.size,
             "empty_requests": int(self.task.empty.sum()),
+            "degraded": self.answers.degraded,
             "systems": rows,
         }
         if self.task.mode == "rank" and (table := calibration(self.answers.final, self.task.labels, self.groups)):
@@ -120,6 +121,9 @@ def evaluate_mode(asked: Asked, task: Task) -> Mode:
     if truth is not None:
         slates["oracle"] = _oracle(asked, task, truth)
     values = {name: measure(task.mode, slate.item, slate.asked, task.labels) for name, slate in slates.items()}
+    if task.logged is not None:
+        for name, slate in slates.items():
+            values[name]["judged@10"] = np.where(task.empty, np.nan, judged_share(slate.item, slate.asked, task.logged))
     values["random"] = _random(task, answers)
     groups = groups_of(task)
     share = None

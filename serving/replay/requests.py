@@ -42,13 +42,15 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """R requests of one mode. requests: a row each, columns REQUESTS; shown: in the modes that reorder."""
+    """R requests of one mode. requests: a row each, columns REQUESTS; shown: in the modes that reorder; logged: what
+    any page of a request showed, gain 1, where the whole catalogue is asked."""
 
     mode: str
     requests: pl.DataFrame
     asks: tuple[Ask, ...]
     labels: Labels
     shown: Shown | None = None
+    logged: Labels | None = None
 
     @property
     def size(self) -> int:
@@ -111,7 +113,11 @@ def funnel_task(impressions: pl.DataFrame, outcomes: pl.DataFrame, gains: Mappin
     graded = _graded(outcomes, ["request_id", "item_id"], gains)
     pairs = graded.join(requests.select("row", "request_id"), on="request_id").sort("row", "item_id")
     labels = _labels(requests, pairs, asking)
-    return Task("funnel", requests.select(REQUESTS), asks_of(requests, asking), labels.positive)
+    cells = impressions.select("request_id", item_id=pl.col("items").list.eval(pl.element().struct["item_id"]))
+    cells = cells.explode("item_id", empty_as_null=False).unique().with_columns(gain=pl.lit(1.0))
+    cells = cells.join(requests.select("row", "request_id"), on="request_id").sort("row", "item_id")
+    logged = _labels(requests, cells, asking)
+    return Task("funnel", requests.select(REQUESTS), asks_of(requests, asking), labels.positive, logged=logged)
 
 
 def _graded(outcomes: pl.DataFrame, by: list[str], gains: Mapping[str, float]) -> pl.DataFrame:

@@ -21,6 +21,8 @@ from serving.replay.ports import ReplayEngine
 from serving.replay.report import PAGE_SIZE, Report, hashed, write_all
 from serving.replay.requests import Asking, Task, first_logged, funnel_task, rank_task, sampled
 
+__all__ = ("EvaluateOptions", "Report", "evaluate", "quiet", "tasks_of")
+
 STATES: Final = ("rolling", "frozen")
 SLICED_BY: Final = ("arm",)
 
@@ -78,8 +80,7 @@ def _check(options: EvaluateOptions) -> None:
     if options.state not in STATES:
         raise InputError("--state", f"one of {', '.join(STATES)}", received=options.state)
     if options.stage and options.stage not in STAGES:
-        fix = f"one of {', '.join(STAGES)}; suggestions are evaluated by `podium train --stage suggest`"
-        raise InputError("--stage", fix, received=options.stage)
+        raise InputError("--stage", f"one of {', '.join(STAGES)}", received=options.stage)
     if options.by and options.by not in SLICED_BY:
         raise InputError("--by", f"one of {', '.join(SLICED_BY)}", received=options.by)
     if options.sample is not None and options.sample < 1:

@@ -6,6 +6,7 @@ from html import escape
 
 WIDTH = 400
 _LABEL, _VALUE = 104, 62  # units left of the plot for names, right of it for numbers
+_COUNTS = 92  # units for two counts
 _ROW = 24
 
 
@@ -44,7 +45,7 @@ def dot_and_whisker(dots: Sequence[Dot], title: str) -> str:
 def waterfall(steps: Sequence[tuple[str, int, int]], title: str) -> str:
     """What is left after each step, and what the step lost. steps: (name, in, out)."""
     whole = max((before for _, before, _ in steps), default=0) or 1
-    span = WIDTH - _LABEL - _VALUE
+    span = WIDTH - _LABEL - _COUNTS
     parts = []
     for row, (name, before, after) in enumerate(steps):
         y = _ROW * row

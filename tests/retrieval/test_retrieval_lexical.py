@@ -62,6 +62,16 @@ def test_the_order_of_the_rows_it_is_built_from_does_not_matter(tmp_path: Path) 
     assert answers[0] == answers[1]
 
 
+def test_the_same_catalogue_gives_the_same_files(tmp_path: Path) -> None:
+    built = []
+    for name in ("one", "other"):
+        lexical_index(catalogue_of(items()), tmp_path / name)
+        files = (path for path in (tmp_path / name).iterdir() if path.suffix != ".lock")
+        built.append({path.name: path.read_bytes() for path in files})
+    assert built[0] == built[1]
+    assert {"meta.json", "statistics.json", "0" * 32 + ".term"} <= built[0].keys()
+
+
 def test_no_terms_and_unknown_terms_find_nothing(shop: Shop) -> None:
     allowed = everything(shop.state.catalogue)
     assert len(shop.lexical.index.search([], NO_FILTERS, 10, allowed)[0]) == 0

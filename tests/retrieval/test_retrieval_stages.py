@@ -108,7 +108,7 @@ def test_fused_scores_are_weighted_reciprocal_ranks(shop: Shop) -> None:
     batch = _append(batch, "popular", [(other, np.array([40], np.float32))])
     fused = shop.fuse.run(batch)
     assert fused.item.tolist() == [[9, 5]]
-    assert fused["score"][0] == pytest.approx([1 / 62 + 0.5 / 61, 1 / 61])
+    assert fused["score"][0] == pytest.approx([1 / 62 + 0.05 / 61, 1 / 61])
     assert fused["channels"].tolist() == [[0b11, 0b01]]
     assert fused["channel"].tolist() == [[CHANNELS.index("popular"), CHANNELS.index("lexical")]]
     assert fused["recall_score"].tolist() == [[40.0, 3.0]]

@@ -187,6 +187,12 @@ def test_each_answered_page_is_logged_once_after_the_answer(tmp_path: Path) -> N
     assert (len(chunk.frames["impression"]), chunk.rejects) == (1, [])
 
 
+def test_a_page_is_learned_before_the_click_on_it(client: TestClient, engine: FakeEngine) -> None:
+    request_id = client.post("/v1/search", json={"query": "a", "user_id": "ann"}).json()["request_id"]
+    client.post("/v1/events", json=feedback("e1", request_id=request_id))
+    assert engine.absorbed == [f"{request_id}:0", "e1"]
+
+
 def test_a_page_without_items_and_a_replay_leave_no_impression(tmp_path: Path) -> None:
     with calling(FakeEngine(), settings(tmp_path)) as client:
         request_id = client.post("/v1/search", json={"query": "a"}).json()["request_id"]

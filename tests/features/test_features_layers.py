@@ -1,0 +1,117 @@
+"""Counters, sequences and their layers: merging is counting at once, and the future never shows."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.features.counters import UNCOUNTED, Counters
+from pipeline.features.layers import CounterLayers, SequenceLayers
+from pipeline.features.sequences import Past, Sequences
+
+NAMES = ("shown", "click")
+EVENTS = st.lists(st.tuples(st.integers(-4, 4), st.integers(1, 9), st.integers(0, 1)), max_size=40)
+ACTS = st.lists(
+    st.tuples(st.integers(-2, 2), st.integers(0, 20), st.integers(0, 2), st.integers(0, 5), st.integers(0, 3)),
+    max_size=30,
+)
+KEYS = np.arange(-5, 6, dtype=np.int64)[:, None]
+TICKS = np.arange(0, 11, dtype=np.int64)[None, :]
+
+
+def count(events: list[tuple[int, int, int]]) -> Counters:
+    key, tick, what = np.array(events, dtype=np.int64).reshape(-1, 3).T
+    return Counters.count(NAMES, key, tick, what)
+
+
+def sequence(acts: list[tuple[int, int, int, int, int]]) -> Sequences:
+    key, time, delay, item, action = np.array(acts, dtype=np.int64).reshape(-1, 5).T
+    return Sequences.of(key, time, time + delay, item.astype(np.int32), action.astype(np.int8))
+
+
+def same_counters(left: Counters, right: Counters) -> bool:
+    parts = ("keys", "code", "total")
+    return all(getattr(left, part).tobytes() == getattr(right, part).tobytes() for part in parts)
+
+
+def same_past(left: Past, right: Past) -> bool:
+    return all(np.array_equal(getattr(left, part), getattr(right, part)) for part in ("item", "action", "time"))
+
+
+def last(source: Sequences | SequenceLayers, now: int, n: int = 4) -> Past:
+    keys: NDArray[np.int64] = np.arange(-3, 4, dtype=np.int64)
+    return source.last(keys, np.full(len(keys), now, dtype=np.int64), n)
+
+
+@given(EVENTS, EVENTS)
+def test_merged_counters_are_the_bits_of_counting_at_once(
+    some: list[tuple[int, int, int]], more: list[tuple[int, int, int]]
+) -> None:
+    assert same_counters(count(some).merge(count(more)), count(some + more))
+
+
+@given(EVENTS, st.randoms(use_true_random=False))
+def test_delivery_order_does_not_change_counters(events: list[tuple[int, int, int]], random: object) -> None:
+    shuffled = list(events)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert same_counters(count(events), count(shuffled))
+
+
+@given(EVENTS)
+def test_a_look_up_counts_exactly_the_events_up_to_its_tick(events: list[tuple[int, int, int]]) -> None:
+    found = count(events).at(KEYS, TICKS)
+    for (row, column), _ in np.ndenumerate(found[..., 0]):
+        key, tick = KEYS[row, 0], TICKS[0, column]
+        expected = [sum(k == key and t <= tick and w == what for k, t, w in events) for what in (0, 1)]
+        assert found[row, column].tolist() == expected
+
+
+@given(EVENTS, st.integers(1, 9))
+def test_deleting_later_events_changes_no_earlier_count(events: list[tuple[int, int, int]], tick: int) -> None:
+    earlier = [event for event in events if event[1] <= tick]
+    now = TICKS[:, TICKS[0] <= tick]
+    assert np.array_equal(count(events).at(KEYS, now), count(earlier).at(KEYS, now))
+
+
+@given(EVENTS, EVENTS, st.integers(1, 6))
+def test_layers_answer_as_one_and_a_window_is_a_difference(
+    some: list[tuple[int, int, int]], more: list[tuple[int, int, int]], ticks: int
+) -> None:
+    layers, whole = CounterLayers.of(count(some)).add(count(more)), count(some + more)
+    assert np.array_equal(layers.at(KEYS, TICKS), whole.at(KEYS, TICKS))
+    expected = whole.at(KEYS, TICKS) - whole.at(KEYS, TICKS - ticks)
+    assert np.array_equal(layers.window(KEYS, TICKS, ticks), expected)
+
+
+@given(EVENTS)
+def test_the_first_tick_is_the_smallest_of_a_key(events: list[tuple[int, int, int]]) -> None:
+    first = count(events).first(KEYS[:, 0])
+    expected = [min([t for k, t, _ in events if k == key], default=UNCOUNTED) for key in KEYS[:, 0]]
+    assert first.tolist() == expected
+
+
+@given(ACTS, ACTS, st.integers(0, 24))
+def test_merged_sequences_and_layers_answer_as_one(
+    some: list[tuple[int, int, int, int, int]], more: list[tuple[int, int, int, int, int]], now: int
+) -> None:
+    whole = sequence(some + more)
+    assert same_past(last(sequence(some).merge(sequence(more)), now), last(whole, now))
+    assert same_past(last(SequenceLayers(sequence(some)).add(sequence(more)), now), last(whole, now))
+
+
+@given(ACTS, st.integers(0, 24), st.randoms(use_true_random=False))
+def test_delivery_order_does_not_change_a_history(
+    acts: list[tuple[int, int, int, int, int]], now: int, random: object
+) -> None:
+    shuffled = list(acts)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert same_past(last(sequence(acts), now), last(sequence(shuffled), now))
+
+
+@settings(max_examples=200)
+@given(ACTS, st.integers(0, 24))
+def test_a_history_never_shows_what_happened_or_arrived_later(
+    acts: list[tuple[int, int, int, int, int]], now: int
+) -> None:
+    known = [act for act in acts if act[1] < now and act[1] + act[2] < now]
+    assert same_past(last(sequence(acts), now), last(sequence(known), now))
