@@ -158,17 +158,18 @@ def metrics(
 @cli.command()
 @click.option("--url", required=True, help="A service started with serve --replay.")
 @click.option("--logs", type=PATH, required=True, help="The log to replay.")
-@click.option("--out", type=PATH, required=True, help="Where run.parquet and latency.json go.")
+@click.option("--out", type=PATH, required=True, help="Where report.json, report.html and run.parquet go.")
 @click.option("--sample", type=int, help="Only that many requests, by hash of request_id.")
+@click.option("--key", default="", help="An API key with the admin scope, where the service asks for one.")
 @as_json
-def replay(url: str, logs: Path, out: Path, sample: int | None, json_: bool) -> None:
+def replay(url: str, logs: Path, out: Path, sample: int | None, key: str, json_: bool) -> None:
     """Replay a log through a running service: post its events in time order, ask its requests."""
     from pipeline.progress import progress
     from serving.replay.command import replay_service
 
     with progress("replay", quiet=json_) as report:
-        done = replay_service(url, logs, out, sample=sample, on_progress=report)
-    show(done, json_)
+        done = replay_service(url, logs, out, sample=sample, key=key, on_progress=report)
+    show(done.values, json_, done.lines)
 
 
 @cli.command()

@@ -7,6 +7,7 @@ for a logged request is the number the service would have used.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.catalogue import Catalogue
+from pipeline.errors import ArtifactError
 from pipeline.features.counters import Counters
 from pipeline.features.ids import key_column, pair
 from pipeline.features.layers import CounterLayers, SequenceLayers
@@ -77,16 +79,28 @@ class State:
             whole = sequence.base if sequence.recent is None else sequence.base.merge(sequence.recent)
             whole.save(folder, name)
         self.referred.write_parquet(folder / "referred.parquet")
-        about = {"clock": self.clock, "gains": dict(self.gains), "segment": self.segment}
+        about = {"clock": self.clock, "gains": dict(self.gains), "segment": self.segment, "counted": COUNTED}
         (folder / "state.json").write_bytes(msgspec.json.encode(about))
 
     @classmethod
     def open(cls, folder: Path, catalogue: Catalogue) -> "State":
-        about = msgspec.json.decode((folder / "state.json").read_bytes())
+        try:
+            about = msgspec.json.decode((folder / "state.json").read_bytes(), type=_About)
+        except (OSError, msgspec.DecodeError) as error:
+            raise ArtifactError("state.json", f"the description of a state ({error})", place=str(folder)) from error
+        if about.counted != COUNTED:
+            raise ArtifactError("state.json: counted", f"{', '.join(COUNTED)}; train again", place=str(folder))
         counters = {name: CounterLayers.of(Counters.open(folder, name, COUNTED)) for name in SETS}
         history, marks = (SequenceLayers(Sequences.open(folder, name)) for name in ("history", "marks"))
         referred = pl.read_parquet(folder / "referred.parquet", memory_map=False)
-        return cls(about["clock"], catalogue, counters, history, marks, referred, about["gains"], about["segment"])
+        return cls(about.clock, catalogue, counters, history, marks, referred, about.gains, about.segment)
+
+
+class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    clock: Literal["exact", "order"]
+    gains: dict[str, float]
+    segment: str
+    counted: tuple[str, ...]
 
 
 def initial_state(clock: str, catalogue: Catalogue, gains: Mapping[str, float], segment: str = "region") -> State:

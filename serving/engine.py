@@ -14,7 +14,7 @@ from pipeline.cascade import Cascade, Costs, Outcome, Watch
 from pipeline.catalogue import UNKNOWN, Catalogue
 from pipeline.features.ids import key, keys
 from pipeline.rules import Rule
-from pipeline.state import Frames, State, initial_state
+from pipeline.state import Frames, State
 from serving.assembly import Parts, cascades, open_parts, suggestion_cascades
 from serving.ports import Ask, Slate, SuggestAsk, Suggestion
 from serving.present import slate_of, suggestions_of
@@ -135,19 +135,15 @@ class Engine:
         return catalogue.rows[places].select(shown).to_dicts()
 
     def absorb(self, frames: Frames) -> None:
-        """Make events known: the next request sees them as of their time."""
+        """Make events known: the next request sees them as of their time. Those the bundle was trained on are left
+        out by its cutoff; without clock time nothing tells them apart, so the caller must."""
+        exact = self._live.state.clock == "exact"
+        self.learn(_since(frames, self.bundle.cutoff) if exact else frames)
+
+    def learn(self, frames: Frames) -> None:
+        """As `absorb`, for events known to be new whatever their time."""
         live = self._live
-        state = live.state.advance(_since(frames, self.bundle.cutoff) if live.state.clock == "exact" else frames)
-        self._live = _Live.of(live.parts, state, live.rules)
-
-    def restart(self, frames: Frames) -> None:
-        """Forget all counts and sequences, the bundle's as well, and learn these events instead.
-
-        For logs without clock time, where nothing tells which events the bundle knows already.
-        """
-        parts = self._live.parts
-        blank = initial_state(parts.state.clock, parts.state.catalogue, parts.state.gains, parts.state.segment)
-        self._live = _Live.of(parts, blank.advance(frames), self._live.rules)
+        self._live = _Live.of(live.parts, live.state.advance(frames), live.rules)
 
     def use_rules(self, rules: Sequence[Rule]) -> None:
         live = self._live

@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Columns = dict[str, Floats]
 
-SHOWN, POSITIVE, CLICK, CART, PURCHASE, HIDE = (
-    COUNTED.index(name) for name in ("shown", "positive", "click", "cart", "purchase", "hide")
+SHOWN, POSITIVE, CLICKED, CLICK, CART, PURCHASE, HIDE = (
+    COUNTED.index(name) for name in ("shown", "positive", "clicked", "click", "cart", "purchase", "hide")
 )
 WINDOWS: Final = {"6h": 6, "1d": DAY, "7d": 7 * DAY}  # ticks
 QUERY_STRENGTH: Final = 10.0  # impressions for a query that weigh as much as what is known of the item
@@ -109,7 +109,7 @@ def item_columns(
     prior = {name: known.of(group) for name, known in priors.items()}
     now = counts[0]
     columns = {
-        "ctr": smoothed(now[..., CLICK], now[..., SHOWN], *prior["click"]),
+        "ctr": smoothed(now[..., CLICKED], now[..., SHOWN], *prior["click"]),
         "log_shown": np.log1p(now[..., SHOWN]),
         "log_positive": np.log1p(now[..., POSITIVE]),
         "convert_rate": smoothed(now[..., PURCHASE], now[..., CLICK], *prior["convert"]),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError
-from pipeline.features.behaviour import CART, CLICK, HIDE, PURCHASE, SHOWN, Prior
+from pipeline.features.behaviour import CART, CLICK, CLICKED, HIDE, PURCHASE, SHOWN, Prior
 from pipeline.features.ids import Keys
 from pipeline.features.match import TextStats
 from pipeline.features.rates import beta_prior
@@ -18,7 +18,7 @@ from pipeline.features.ticks import FOREVER
 from pipeline.state import State
 
 Floats = NDArray[np.float64]
-RATES: Final = {"click": (CLICK, SHOWN), "convert": (PURCHASE, CLICK), "cart": (CART, CLICK), "hide": (HIDE, SHOWN)}
+RATES: Final = {"click": (CLICKED, SHOWN), "convert": (PURCHASE, CLICK), "cart": (CART, CLICK), "hide": (HIDE, SHOWN)}
 ENOUGH: Final = 20  # items of a category before it has a prior or a usual price of its own
 
 

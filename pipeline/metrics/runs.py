@@ -59,7 +59,6 @@ class RunReport:
             report["per_query"] = {row.pop("query_id"): row for row in values.iter_rows(named=True)}
         return report
 
-
     def lines(self, per_query: bool = False) -> list[str]:
         """For a reader: one line a metric, then, on demand, one a query."""
         said = [f"{label:<14}{i.mean:.6f}  [{i.low:.6f}, {i.high:.6f}]  n={i.n}" for label, i in self.metrics.items()]

@@ -33,11 +33,11 @@ def absorb(engine: ReplayEngine, log: Log, history: Sequence[Log] = (), *, froze
     if exact and not frozen:
         by_time = _by_time(log)
         told = [_after(each, since) if by_time else {"feedback": _beyond(engine, each)} for each in earlier]
-        engine.absorb(_once([*told, _after(log, since if by_time else 0)]))
+        engine.learn(_once([*told, _after(log, since if by_time else 0)]))
     elif not frozen:
         for each in earlier:
-            engine.absorb({"feedback": _beyond(engine, each)})
-    engine.absorb({"item": _newborn(engine, [*earlier, log], since if exact else 0)})
+            engine.learn({"feedback": _beyond(engine, each)})
+    engine.learn({"item": _newborn(engine, [*earlier, log], since if exact else 0)})
 
 
 def unheard(log: Log, cutoff: int) -> dict[str, pl.DataFrame]:

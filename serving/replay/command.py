@@ -11,9 +11,11 @@ from pipeline.logs.read import Log
 from pipeline.progress import Report as OnProgress
 from pipeline.progress import silent
 from serving.engine import Engine
-from serving.replay.run import EvaluateOptions, Report, evaluate
+from serving.replay.http import HttpOptions, replay_http
+from serving.replay.report import Report
+from serving.replay.run import EvaluateOptions, evaluate
 
-_SHOWN = ("ndcg@10", "ndcg_exp@10", "mrr", "recall@100", "true_ndcg@10")
+_SHOWN = ("ndcg@10", "ndcg_exp@10", "mrr", "recall@100", "true_ndcg@10", "recovered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,6 @@ class Evaluated:
                     if (value := metrics.get(metric)) and value["mean"] is not None
                 ]
                 said.append(f"  {name:<12}{'  '.join(cells)}")
-            if about.get("recovered") is not None:
-                said.append(f"  recovered   {about['recovered']}")
         return said
 
 
@@ -66,4 +66,16 @@ def evaluate_bundle(
     engine = Engine(bundle, config=config)
     log = Log.open(logs)
     report = evaluate(engine, log, chosen, out, lambda what, done, total: on_progress(what, done / max(total, 1)))
+    return Evaluated(report, out)
+
+
+def replay_service(
+    url: str, logs: Path, out: Path, *, sample: int | None = None, key: str = "", on_progress: OnProgress = silent
+) -> Evaluated:
+    """Replay the log through a service under --replay; one page holds 100 items, so two reach the slate's depth."""
+    rules = AttributionConfig()
+    options = HttpOptions(sample=sample, page_size=100, key=key, gains=rules.gains, windows_ms=rules.windows_ms)
+    report = replay_http(
+        url, Log.open(logs), options, out, lambda what, done, total: on_progress(what, done / max(total, 1))
+    )
     return Evaluated(report, out)

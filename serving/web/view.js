@@ -18,8 +18,8 @@ export function card(item, about, act) {
   const tags = item.channels.map((channel) => element("span", { class: "tag" }, channel));
   const button = (action) =>
     element("button", { type: "button", "aria-label": `${action}: ${title}`, onclick: () => act(action, box) }, action);
-  const score = item.score === null ? "" : `score ${item.score.toPrecision(3)}`;
-  const foot = element("div", { class: "foot" }, `#${item.position + 1}`, score, item.sponsored ? "sponsored" : "",
+  const score = item.score === null ? "" : ` · score ${item.score.toPrecision(3)}`;
+  const foot = element("div", { class: "foot" }, `#${item.position + 1}${score}`, item.sponsored ? element("span", { class: "tag" }, "sponsored") : "",
     ...tags, button("purchase"), button("hide"));
   const facts = [about.brand, price(about), (about.category || []).join(" › ")].filter(Boolean).join(" · ");
   const box = element("li", {}, open, element("div", { class: "facts" }, facts), foot);

@@ -106,7 +106,7 @@ class FakeEngine:
     depth: int = 200
     told: list[dict[str, int]] = field(default_factory=list)
 
-    def absorb(self, events: Frames) -> None:
+    def learn(self, events: Frames) -> None:
         self.told.append({kind: len(rows) for kind, rows in events.items()})
         self.state = self.state.advance(events)
 

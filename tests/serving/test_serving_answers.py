@@ -135,6 +135,13 @@ def test_a_served_request_is_explained_by_what_was_served(client: TestClient) ->
     assert client.get(url).json()["trace"][0]["stage"] == "rank"
 
 
+def test_a_replayed_similar_page_may_lack_its_item(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with calling(engine, settings(tmp_path, replay=True)) as client:
+        assert client.post("/v1/recommend", json={"surface": "similar"}).status_code == 200
+    assert (engine.asks[-1].surface, engine.asks[-1].item_id) == ("similar", None)
+
+
 @pytest.mark.parametrize("body", [{"at": "2024-01-01T00:00:00Z"}, {"at": 1_704_067_200_000}])
 def test_a_replay_asks_in_its_own_time_and_under_its_own_ids(tmp_path: Path, body: dict) -> None:
     engine = FakeEngine()

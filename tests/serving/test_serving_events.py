@@ -288,6 +288,15 @@ def test_a_bundle_promoted_elsewhere_is_followed_and_a_broken_one_is_not(tmp_pat
             assert engine.bundle_id == served
 
 
+def test_a_service_keeps_the_bundle_it_was_started_with_until_another_is_promoted(tmp_path: Path) -> None:
+    engine = FakeEngine()  # serves b-one
+    root = bundles_root(tmp_path / "bundles", "b-two", "b-one")  # where b-two is current
+    with calling(engine, settings(tmp_path, bundles=root)) as client:
+        service = client.app.state.service
+        client.portal.call(service.on_engine, service.follower.catch_up)
+        assert engine.bundle_id == "b-one"
+
+
 def test_a_service_of_one_bundle_cannot_change_it(client: TestClient) -> None:
     assert client.post("/v1/bundle/activate", json={"bundle": "b-two"}).status_code == 409
 
