@@ -16,7 +16,19 @@ from pipeline.threads import configure_threads
 
 PATH = click.Path(path_type=Path)
 as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON, without progress.")
-config_file = click.option("--config", type=PATH, help="A podium.toml; without it the defaults.")
+
+
+def _checked(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """The path of a podium.toml that was read as a whole: a mistake in it shows before any work begins."""
+    if path is not None:
+        from pipeline.config import check_sections
+        from serving.defaults import SECTIONS
+
+        check_sections(path, SECTIONS)
+    return path
+
+
+config_file = click.option("--config", type=PATH, callback=_checked, help="A podium.toml; without it the defaults.")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -299,6 +311,25 @@ def events_export(root: Path, out: Path, json_: bool) -> None:
     from serving.run import export
 
     show(export(root, out), json_)
+
+
+@cli.group()
+def keys() -> None:
+    """API keys of a data root."""
+
+
+@keys.command("add")
+@click.argument("name")
+@click.option("--root", type=PATH, required=True, help="The tenant's data root.")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(["read", "write", "admin"]))
+def keys_add(name: str, root: Path, scopes: tuple[str, ...]) -> None:
+    """Make a key; it is printed once, only its hash is kept. Running services read keys when they start."""
+    from serving.auth import add_key, new_key
+
+    secret, key = new_key(name, scopes)
+    root.mkdir(parents=True, exist_ok=True)
+    add_key(root / "keys.json", key)
+    click.echo(secret)
 
 
 @cli.command()

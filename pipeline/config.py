@@ -1,6 +1,7 @@
 """One `podium.toml`, a section per package; each package declares and validates only its own."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ def read_toml(path: Path) -> dict[str, object]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError("file", "an existing TOML file; `podium init` writes one", place=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError("file", f"valid TOML in UTF-8 ({error})", place=str(path)) from error
 
 
@@ -40,3 +41,14 @@ def load_section(path: Path | None, section: str, kind: type[C]) -> C:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or section
         raise ConfigError(key, str(first["msg"]), place=f"{path} [{section}]", received=first.get("input")) from error
+
+
+def check_sections(path: Path, known: Mapping[str, type[Config]]) -> None:
+    """Prove a whole file before any work: a misspelt section must not be silently ignored.
+
+    Raises ConfigError for a section that nobody reads, and for what `load_section` refuses in the others.
+    """
+    if unknown := [name for name in read_toml(path) if name not in known]:
+        raise ConfigError(f"[{unknown[0]}]", f"one of the sections {', '.join(known)}", place=str(path))
+    for name, kind in known.items():
+        load_section(path, name, kind)

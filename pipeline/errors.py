@@ -20,7 +20,8 @@ class InputError(PodiumError):
         self.field, self.expected, self.place, self.received = field, expected, place, received
         where = f"{place}: " if place else ""
         got = "" if received is None else f"; received {received!r}"[:200]
-        super().__init__(f"{where}{field}: {expected}{got}")
+        # Reasons of other libraries come in many lines; an error of ours is one.
+        super().__init__(" ".join(f"{where}{field}: {expected}{got}".split()))
 
 
 class ConfigError(InputError):

@@ -1,6 +1,6 @@
 """The `[retrieval]` section: which channels bring candidates, how deep, and how they are fused."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import Field
 
@@ -9,22 +9,33 @@ from pipeline.config import Config
 CHANNELS: Final = ("lexical", "popular", "covisit", "given")
 
 
+
+class Learned(NamedTuple):
+    """What training finds out about the fusion; these values stand where it had nothing to learn from."""
+
+    popular: float = 0.05
+    covisit: float = 1.0
+    half_life_days: float = 0.0
+
+
 class Channel(Config):
     """How deep one channel looks and how much its ranks count in the fusion."""
 
     depth: int = Field(default=300, ge=1, le=10_000, description="candidates the channel brings, at most")
-    weight: float = Field(default=1.0, ge=0, description="weight of its reciprocal ranks")
+    weight: float | None = Field(
+        default=None, ge=0, description="weight of its reciprocal ranks; unset takes the one learned in training"
+    )
 
 
-class LexicalConfig(Channel):
+class LexicalConfig(Config):
     depth: int = Field(default=500, ge=1, le=10_000, description="candidates the channel brings, at most")
+    weight: float = Field(default=1.0, ge=0, description="weight of its reciprocal ranks")
     title_boost: float = Field(default=2.0, ge=0, description="weight of a word in the title")
     text_boost: float = Field(default=1.0, ge=0, description="weight of a word in the text")
     about_boost: float = Field(default=1.0, ge=0, description="weight of a word in brand, category or tags")
 
 
 class PopularConfig(Channel):
-    weight: float = Field(default=0.05, ge=0, description="small: it fills up, what is personal comes first")
     days: int = Field(default=7, ge=1, description="positive actions of the last days count; without clock time, all")
     segment_minimum: int = Field(
         default=500, ge=0, description="positive actions a segment needs in the window to have an order of its own"
@@ -44,6 +55,9 @@ class CovisitConfig(Channel):
     backward: float = Field(
         default=0.25, ge=0, le=1, description="weight of finding the earlier item from the later; 1: no order"
     )
+    half_life_days: float | None = Field(
+        default=None, ge=0, description="age at which a pair counts half, 0: never; unset takes the one learned"
+    )
     recent: int = Field(default=10, ge=1, description="latest actions of the subject whose neighbours are asked")
     decay: float = Field(default=0.7, gt=0, le=1, description="weight of an action relative to the one after it")
 
@@ -59,4 +73,17 @@ class RetrievalConfig(Config):
     @property
     def weights(self) -> tuple[float, ...]:
         """Of each of CHANNELS."""
-        return (self.lexical.weight, self.popular.weight, self.covisit.weight, 1.0)
+        known = self.filled(Learned())
+        return (known.lexical.weight, known.popular.weight or 0.0, known.covisit.weight or 0.0, 1.0)
+
+    def filled(self, learned: Learned) -> "RetrievalConfig":
+        """With what was learned where nothing is set."""
+        popular = {"weight": learned.popular} if self.popular.weight is None else {}
+        covisit = {"weight": learned.covisit} if self.covisit.weight is None else {}
+        if self.covisit.half_life_days is None:
+            covisit["half_life_days"] = learned.half_life_days
+        channels = {
+            "popular": self.popular.model_copy(update=popular),
+            "covisit": self.covisit.model_copy(update=covisit),
+        }
+        return self.model_copy(update=channels)

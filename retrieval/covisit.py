@@ -17,6 +17,7 @@ Weights = NDArray[np.float32]
 Items = NDArray[np.int32]
 
 _BLOCK = 4_000_000  # pairs aggregated at once: bounds the memory, changes no number
+_OLDEST = 40.0  # half lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,19 @@ def item_neighbours(
     most: int,
     damping: tuple[float, float],
     backward: float,
+    strength: NDArray[np.float64] | None = None,
 ) -> Neighbours:
     """The nearest items of each item.
 
     item: `[E]`, the actions of one subject after the other, oldest first; start: `[U + 1]`, where each subject
     begins; items: N. A pair `gap` actions apart (at most `window`, among a subject's last `cap`) adds
     1 / (1 + gap) / log(1 + |J|) to c_ij, |J| being the subject's actions, and `backward` times that when j came
-    before i: what follows says more about what is next. The weight is c_ij / (n_i^from n_j^to), n the counts of
+    before i: what follows says more about what is next. strength: `[E]`, how much a pair counts that ends with this
+    action, None = 1 each. The weight is c_ij / (n_i^from n_j^to), n the counts of
     actions and (from, to) `damping`; (0.5, 0.5) with backward 1 is the cosine. At most `most` neighbours an item,
     ties to the smaller index.
     """
-    item, subject, iuf = _latest(item, start, cap)
+    item, subject, iuf = _latest(item, start, cap, strength)
     count = np.bincount(item, minlength=items)
     norms = [np.maximum(count, 1).astype(np.float64) ** power for power in damping]
     found = Neighbours(np.full((items, most), -1, np.int32), np.zeros((items, most), np.float32))
@@ -101,13 +104,24 @@ def covisit_scores(
     return code[first] // width, (code[first] % width).astype(np.int32), total
 
 
-def _latest(item: Items, start: NDArray[np.int64], cap: int) -> tuple[Items, Array, Array]:
-    """Each subject's last `cap` actions: item, subject and the weight of one pair, all `[E']`."""
+def half_life(time: NDArray[np.int64], days: float) -> NDArray[np.float64]:
+    """How much each action counts, `[E]`: half as much each `days` before the latest. time: `[E]`, ms."""
+    lives = (time.max(initial=0) - time) / (days * 86_400_000.0)
+    # Older than this all count alike; less would be nothing at all in single precision.
+    weight: NDArray[np.float64] = np.exp2(-np.minimum(lives, _OLDEST))
+    return weight
+
+
+def _latest(
+    item: Items, start: NDArray[np.int64], cap: int, strength: NDArray[np.float64] | None
+) -> tuple[Items, Array, Array]:
+    """Each subject's last `cap` actions: item, subject and the weight of a pair that ends with it, all `[E']`."""
     length = np.diff(start)
     subject = np.repeat(np.arange(len(length)), length)
     kept = np.arange(len(item)) >= (start[1:] - cap)[subject]
     iuf = 1.0 / np.log1p(np.maximum(length, 1))
-    return np.asarray(item)[kept], subject[kept], iuf[subject[kept]]
+    own = iuf[subject[kept]]
+    return np.asarray(item)[kept], subject[kept], own if strength is None else own * strength[kept]
 
 
 def _blocks(cost: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pipeline.bundle import current
 from pipeline.errors import PodiumError
-from pipeline.logs.event_store import EventStore
+from pipeline.logs.store import EventStore
 from serving.events import to_frames
 from serving.ports import Engine
 from serving.rulebook import Rulebook

@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from pipeline.logs.event_store import EventStore, Row
+from pipeline.logs.store import EventStore, Row
 from serving.slates import Kept
 from serving.telemetry import Metrics
 

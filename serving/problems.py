@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import ArtifactError, InputError, StageError
-from pipeline.logs.event_store import StoreFullError
+from pipeline.logs.store import StoreFullError
 
 LOG = logging.getLogger("podium.serving")
 MEDIA = "application/problem+json"

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from pipeline.bundle import open_bundle
 from pipeline.errors import InputError
-from pipeline.logs.event_store import EventStore
+from pipeline.logs.store import EventStore
 from pipeline.logs.ingest import ingest
 from serving.app import create_app
 from serving.auth import check_bind, read_keys

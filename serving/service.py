@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from pipeline.logs.event_store import Appended, EventStore, Row
+from pipeline.logs.store import Appended, EventStore, Row
 from serving.auth import Key
 from serving.events import stranger
 from serving.follow import Follower

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 import sqlalchemy as sa
 
-from pipeline.logs.event_store import open_database
+from pipeline.logs.store import open_database
 from serving.ports import Slate
 from serving.problems import Problem
 

@@ -163,6 +163,7 @@ class RankRequest(Asked):
     items: list[RankItem] = Field(min_length=1, max_length=1_000, description="each at most once")
     query: Text = ""
     surface: Id = "rank"
+    item_id: Id | None = Field(default=None, description="surface `similar`: the item the others should be like")
 
     @field_validator("items")
     @classmethod
@@ -172,7 +173,8 @@ class RankRequest(Asked):
 
     def ask(self, request_id: str, time: int, segment: str) -> Ask:
         ids = tuple(item.item_id for item in self.items)
-        return replace(super().ask(request_id, time, segment), surface=self.surface, query=self.query, items=ids)
+        asked = super().ask(request_id, time, segment)
+        return replace(asked, surface=self.surface, query=self.query, items=ids, item_id=self.item_id)
 
 
 class SuggestQuery(Wire):

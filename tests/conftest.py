@@ -2,12 +2,23 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.threads import configure_threads
 
+if TYPE_CHECKING:
+    from tests.shop import Shop
+
 configure_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny_shop(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
+    from tests.shop import make_shop
+
+    return make_shop(tmp_path_factory.mktemp("tiny"), "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 A chunk decodes in one call; only when that fails is each of its lines tried alone, to name the bad ones.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,7 @@ class Chunk:
 
 def decode_lines(data: bytes, place: str) -> Chunk:
     """Decode JSON lines. `line` in frames and rejects counts from 1 at the start of `data`; blank lines pass."""
+    data = data.removeprefix(BOM_UTF8)
     lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
     try:
         data.decode()  # free-form objects are not decoded further on, so their text is proved sound here

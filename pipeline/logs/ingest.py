@@ -24,7 +24,7 @@ from pipeline.logs.importers.formats import choose
 from pipeline.logs.importers.podium import PODIUM, units
 from pipeline.logs.merge import Merged, merge
 from pipeline.logs.spill import Spilled, spill, spill_units
-from pipeline.logs.store import MANIFEST, drafted, fsync, link, read_manifest, recover, write_manifest
+from pipeline.logs.partitions import MANIFEST, drafted, fsync, link, read_manifest, recover, write_manifest
 
 PARALLEL_BYTES = 50 * 10**6  # below this two processes cost more to start than they save
 Progress = Callable[[int, int], None]  # done, total (0: not known)
@@ -134,7 +134,7 @@ def _spilled(importer: Importer, sources: Sources, options: Mapping[str, str], w
 
 def _manifest(out: Path, clock: str) -> dict[str, object]:
     if not (out / MANIFEST).exists():
-        if out.is_dir() and any(out.iterdir()):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError("--out", "a log, an empty folder or a new one", place=str(out))
         return {}
     manifest = read_manifest(out)

@@ -9,7 +9,7 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.events import COLUMNS, TYPES, empty
-from pipeline.logs.store import DAY_MS, MANIFEST, day_file, days, read_manifest
+from pipeline.logs.partitions import DAY_MS, MANIFEST, day_file, days, read_manifest
 
 STATE = "state"
 _REPEATED = ("item", "user")  # a side of a split starts with copies of rows that its state holds as well

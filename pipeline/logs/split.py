@@ -18,7 +18,7 @@ from pipeline.logs.events import SCHEMA, TYPES
 from pipeline.logs.holdout import SIDES, Boundaries, by_last, by_query, by_user, time_boundaries
 from pipeline.logs.merge import link_days
 from pipeline.logs.read import STATE, Log, latest
-from pipeline.logs.store import (
+from pipeline.logs.partitions import (
     DAY_MS,
     count_rows,
     day_file,

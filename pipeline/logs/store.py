@@ -1,172 +1,211 @@
-"""How a log lies on disk, and how it changes: `LOGS/<type>/<YYYY-MM-DD>/part-0.parquet` and `manifest.json`.
+"""The events taken over HTTP: one table, durable before anyone is told, idempotent by `event_id`.
 
-A log is never edited in place. A change builds the whole next log in a draft folder beside it, in which days
-that stay as they are become hard links, and then takes its place by renaming: an interrupted job leaves the
-log it found.
+One thread a process writes. What waits when it comes round goes into one transaction (group commit), so that many
+callers share one fsync. `seq` is the order of commit in every process that reads the table: SQLite has one writer
+at a time, PostgreSQL takes a lock for the length of the transaction.
 """
 
-import fcntl
-import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date, timedelta
-from pathlib import Path
-from typing import Final
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.errors import ArtifactError, InputError
-from pipeline.logs.events import COLUMNS, SCHEMA, TYPES
+from pipeline.errors import PodiumError
 
-DAY_MS: Final = 86_400_000
-MANIFEST: Final = "manifest.json"
-CLOCKS: Final = ("exact", "order")
-_PART: Final = "part-0.parquet"
-_FIRST: Final = date(1970, 1, 1)
-_ROWS: Final = 65_536  # a row group; fixed, so that equal rows are equal bytes
+_GROUP_ROWS: Final = 20_000  # rows of one transaction, so that no caller waits long for others
+_WAITING: Final = 4_096  # batches that may wait for the writer
 
-
-def day_name(day: int) -> str:
-    """The folder's name of a day counted from 1970-01-01, UTC."""
-    return (_FIRST + timedelta(days=day)).isoformat()
-
-
-def day_of(name: str) -> int:
-    """Inverse of `day_name`. Raises ValueError for a folder that is no day."""
-    return (date.fromisoformat(name) - _FIRST).days
-
-
-def days(root: Path, kind: str) -> list[int]:
-    """The days of which the log holds rows of this type, ascending."""
-    folder = root / kind
-    return sorted(day_of(entry.name) for entry in folder.iterdir()) if folder.is_dir() else []
+_TABLES = sa.MetaData()
+_SEQ = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts by itself only in an INTEGER key
+_EVENTS = sa.Table(
+    "events",
+    _TABLES,
+    sa.Column("seq", _SEQ, primary_key=True, autoincrement=True),
+    sa.Column("event_id", sa.String(160), nullable=False, unique=True),
+    sa.Column("type", sa.String(16), nullable=False),
+    sa.Column("user_id", sa.String(128), index=True),
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("received", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sqlite_autoincrement=True,  # a number is never given twice, also after its row was forgotten
+)
+_FORGOTTEN = sa.Table(
+    "forgotten",
+    _TABLES,
+    sa.Column("user_id", sa.String(128), primary_key=True),
+    sa.Column("times", sa.Integer, nullable=False),
+)
 
 
-def day_file(root: Path, kind: str, day: int) -> Path:
-    return root / kind / day_name(day) / _PART
+class StoreFullError(PodiumError):
+    """More batches wait for the disk than are allowed to."""
 
 
-def write_days(root: Path, kind: str, frame: pl.DataFrame) -> None:
-    """Write one file a day, sorted by (time, event_id). Equal rows give equal bytes, in whatever order they come."""
-    day = (pl.col("time") // DAY_MS).alias("_day")
-    ordered = frame.select(*COLUMNS[kind], day).sort("time", "event_id").rechunk()
-    by_day = ordered.partition_by("_day", as_dict=True, include_key=False)
-    for (number,), rows in by_day.items():
-        path = day_file(root, kind, int(number))
-        path.parent.mkdir(parents=True)
-        rows.rechunk().write_parquet(path, row_group_size=_ROWS, metadata={"schema": str(SCHEMA)})
-        fsync(path)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event to keep. `body`: its JSON as it came; `time` and `received` in ms are what counts."""
+
+    event_id: str
+    type: str
+    user_id: str | None
+    time: int
+    received: int
+    body: str
 
 
-def link(source: Path, target: Path) -> None:
-    """Hard-link one file; copy where the file system has no hard links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A kept event: `seq` grows with the order of commit."""
+
+    seq: int
+    type: str
+    received: int
+    body: str
 
 
-def read_manifest(root: Path) -> dict[str, object]:
-    """Raises ArtifactError when `root` is no log, or one of another schema."""
-    try:
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        fix = "a log with manifest.json; `podium ingest` writes one"
-        raise ArtifactError("logs", fix, place=str(root)) from None
-    except ValueError as error:
-        raise ArtifactError(MANIFEST, f"valid JSON ({error})", place=str(root)) from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        got = manifest.get("schema") if isinstance(manifest, dict) else manifest
-        raise ArtifactError("schema", f"{SCHEMA}, the one this version reads", place=str(root), received=got)
-    if manifest.get("clock") not in CLOCKS:
-        raise ArtifactError("clock", "`exact` or `order`", place=str(root), received=manifest.get("clock"))
-    return manifest
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of one batch. last: the largest `seq` committed so far."""
+
+    accepted: int
+    duplicates: int
+    last: int
 
 
-def write_manifest(root: Path, clock: str, **facts: object) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    manifest = {"schema": SCHEMA, "clock": clock, "events": count_rows(root), **facts}
-    write_json(root / MANIFEST, manifest)
+_Work = Callable[[sa.Connection], Any]
 
 
-def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    fsync(path)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    work: _Work
+    rows: int
+    done: "Future[Any]"
 
 
-def count_rows(root: Path) -> dict[str, int]:
-    """Rows of each type that the log holds; types without rows are left out."""
-    counts = {}
-    for kind in TYPES:
-        files = [day_file(root, kind, day) for day in days(root, kind)]
-        if files:
-            counts[kind] = int(pl.scan_parquet(files).select(pl.len()).collect().item())
-    return counts
+class EventStore:
+    """Open with a SQLAlchemy URL (`sqlite:///path`, `postgresql+psycopg://...`), close when done."""
+
+    def __init__(self, url: str) -> None:
+        self._db = open_database(url, "FULL", _TABLES)
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(_WAITING)
+        self._writer = threading.Thread(target=self._write, name="event-store", daemon=True)
+        self._writer.start()
+
+    def submit(self, rows: Sequence[Row]) -> "Future[Appended]":
+        """Keep rows; the future is done when they are on the disk. Raises StoreFullError."""
+        return self._queue(lambda connection: _insert(connection, rows), len(rows))
+
+    def append(self, rows: Sequence[Row]) -> Appended:
+        """Keep rows and wait until they are on the disk."""
+        return self.submit(rows).result()
+
+    def forget(self, user_id: str) -> "Future[int]":
+        """Remove a user's events and remember that it was done; how many events there were."""
+        return self._queue(lambda connection: _forget(connection, user_id), 1)
+
+    def forgotten(self) -> dict[str, int]:
+        """How many times each user was forgotten."""
+        with self._db.connect() as connection:
+            return {str(user): int(times) for user, times in connection.execute(sa.select(_FORGOTTEN))}
+
+    def since(self, seq: int, limit: int = 50_000) -> list[Stored]:
+        """At most `limit` events after `seq`, in order of commit."""
+        columns = (_EVENTS.c.seq, _EVENTS.c.type, _EVENTS.c.received, _EVENTS.c.body)
+        wanted = sa.select(*columns).where(_EVENTS.c.seq > seq).order_by(_EVENTS.c.seq).limit(limit)
+        with self._db.connect() as connection:
+            return [Stored(*row) for row in connection.execute(wanted)]
+
+    def count(self) -> int:
+        with self._db.connect() as connection:
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(_EVENTS)) or 0)
+
+    def pragma(self, name: str) -> str:
+        """A setting of the SQLite connection, for checks of durability."""
+        with self._db.connect() as connection:
+            return str(connection.exec_driver_sql(f"PRAGMA {name}").scalar())
+
+    def close(self) -> None:
+        """Write what waits, then stop."""
+        self._jobs.put(None)
+        self._writer.join()
+        self._db.dispose()
+
+    def _queue(self, work: _Work, rows: int) -> "Future[Any]":
+        job = _Job(work, rows, Future())
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise StoreFullError("too many batches of events wait for the disk") from None
+        return job.done
+
+    def _write(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            group, rows, last = [job], job.rows, False
+            while rows < _GROUP_ROWS and not self._jobs.empty():
+                waiting = self._jobs.get()
+                if waiting is None:
+                    last = True
+                    break
+                group.append(waiting)
+                rows += waiting.rows
+            self._commit(group)
+            if last:
+                return
+
+    def _commit(self, taken: Sequence[_Job]) -> None:
+        group = [job for job in taken if job.done.set_running_or_notify_cancel()]
+        try:
+            with self._db.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE")
+                results = [job.work(connection) for job in group]
+        except Exception as error:  # whatever failed, nothing was kept, and each caller must learn it
+            for job in group:
+                job.done.set_exception(error)
+            return
+        for job, result in zip(group, results, strict=True):
+            job.done.set_result(result)
 
 
-def fsync(path: Path) -> None:
-    """Force a file, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def open_database(url: str, synchronous: str, tables: sa.MetaData) -> sa.Engine:
+    """A SQLAlchemy engine with these tables; on SQLite in WAL mode with the given `synchronous` (FULL, OFF, ...)."""
+    engine = sa.create_engine(url)
+
+    def configure(connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        for setting in ("busy_timeout=10000", "journal_mode=WAL", f"synchronous={synchronous}"):
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.close()
+
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", configure)
+    with engine.begin() as connection:
+        # One statement each, so that workers that start together do not trip over each other's tables.
+        for table in tables.sorted_tables:
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+    return engine
 
 
-@contextmanager
-def drafted(out: Path) -> Iterator[Path]:
-    """An empty folder that becomes `out` when the block ends well, and vanishes when it does not.
-
-    What `out` held before is replaced whole. A replacement that a crash cut between its two renames is undone
-    by the next one.
-    """
-    out = out.absolute()
-    draft, old = out.with_name(f".{out.name}.draft"), out.with_name(f".{out.name}.old")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    recover(out)
-    lock = _claim(draft, out)
-    try:
-        yield draft
-        _replace(draft, out, old)
-    finally:
-        os.close(lock)
-        shutil.rmtree(draft, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+def _insert(connection: sa.Connection, rows: Sequence[Row]) -> Appended:
+    accepted = 0
+    if rows:
+        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        statement = insert(_EVENTS).on_conflict_do_nothing(index_elements=["event_id"])
+        accepted = connection.execute(statement, [asdict(row) for row in rows]).rowcount
+    last = connection.scalar(sa.select(sa.func.max(_EVENTS.c.seq)))
+    return Appended(accepted, len(rows) - accepted, int(last or 0))
 
 
-def _claim(draft: Path, out: Path) -> int:
-    """An empty draft, held by a lock so that a second job on the same log is refused and a dead one's is reused."""
-    draft.mkdir(exist_ok=True)
-    lock = os.open(draft, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise InputError("--out", "a log that no other job is writing", place=str(out)) from None
-    for path in draft.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return lock
-
-
-def recover(out: Path) -> None:
-    """Put back the log that a crash had set aside, if there is one."""
-    old = out.with_name(f".{out.name}.old")
-    if old.exists() and not out.exists():
-        old.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _replace(draft: Path, out: Path, old: Path) -> None:
-    fsync(draft)
-    try:
-        if out.exists():
-            out.rename(old)
-        draft.rename(out)
-    except BaseException:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        raise
-    fsync(out.parent)
+def _forget(connection: sa.Connection, user_id: str) -> int:
+    removed = connection.execute(sa.delete(_EVENTS).where(_EVENTS.c.user_id == user_id)).rowcount
+    again = sa.update(_FORGOTTEN).where(_FORGOTTEN.c.user_id == user_id).values(times=_FORGOTTEN.c.times + 1)
+    if not connection.execute(again).rowcount:
+        connection.execute(sa.insert(_FORGOTTEN).values(user_id=user_id, times=1))
+    return int(removed)

@@ -76,16 +76,16 @@ def bodies(task: Task, log: Log) -> Iterator[Posted]:
     for row, (filters, context, surface) in enumerate(rows.iter_rows()):
         ask = task.asks[row]
         body = {"request_id": ask.id, "at": ask.time, "context": msgspec.json.decode(context), **_who(ask)}
+        seed = {"item_id": ask.item_id} if ask.item_id else {}
         if ask.items is not None:
             items = [{"item_id": item} for item in ask.items]
-            body |= {"items": items, "query": ask.query, "surface": surface}
+            body |= {"items": items, "query": ask.query, "surface": surface, **seed}
             yield Posted(task.mode, row, ask.time, "rank", body)
             continue
         body |= {"filters": msgspec.json.decode(filters)}
         if ask.query.strip():
             yield Posted(task.mode, row, ask.time, "search", body | {"query": ask.query})
         else:
-            seed = {"item_id": ask.item_id} if ask.item_id else {}
             yield Posted(task.mode, row, ask.time, "recommend", body | {"surface": surface} | seed)
 
 

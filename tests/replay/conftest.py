@@ -10,7 +10,7 @@ from pipeline.bundle import Bundle
 from pipeline.catalogue import build_catalogue
 from pipeline.logs.attribution import AttributionConfig
 from pipeline.logs.read import Log
-from pipeline.logs.store import write_days, write_manifest
+from pipeline.logs.partitions import write_days, write_manifest
 from pipeline.state import Frames, initial_state
 from tests.replay.fake_engine import CUTOFF, FakeEngine
 

@@ -12,7 +12,7 @@ from serving_fakes import FakeEngine, TestClient, bundles_root, calling, feedbac
 
 from pipeline.errors import InputError
 from pipeline.logs.decode import decode_lines
-from pipeline.logs.event_store import EventStore, Row
+from pipeline.logs.store import EventStore, Row
 from serving.events import export_events, read_posted
 from serving.impressions import Impressions, impression
 from serving.ports import Slate

@@ -103,6 +103,8 @@ def _unfit(place: str, kind: str, frame: pl.DataFrame, raw: Raw) -> list[Reject]
     for name, dtype in COLUMNS[kind].items():
         if name not in frame.columns or dtype.is_nested() or frame.schema[name] == dtype:
             continue
+        if frame.schema[name].is_nested():
+            raise InputError(name, f"a column of {dtype}", place=place, received=str(frame.schema[name]))
         lost = pl.col(name).is_not_null() & pl.col(name).cast(dtype, strict=False).is_null()
         lines = frame.filter(lost)["line"].to_list()
         for line, row in zip(lines, raw(lines) if lines else [], strict=True):

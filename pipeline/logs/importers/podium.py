@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk, decode_lines
 from pipeline.logs.events import SCHEMA, TYPES
 from pipeline.logs.importers.base import Importer, Options, Sources, chunk, columns, table
-from pipeline.logs.store import CLOCKS, MANIFEST
+from pipeline.logs.partitions import CLOCKS, MANIFEST
 
 UNIT_BYTES = 16 * 2**20
 _ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")

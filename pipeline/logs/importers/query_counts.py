@@ -22,7 +22,7 @@ from pipeline.logs.importers.base import (
     table,
     text,
 )
-from pipeline.logs.store import DAY_MS
+from pipeline.logs.partitions import DAY_MS
 
 
 def recognises(sources: Sources) -> bool:

@@ -1,0 +1,172 @@
+"""How a log lies on disk, and how it changes: `LOGS/<type>/<YYYY-MM-DD>/part-0.parquet` and `manifest.json`.
+
+A log is never edited in place. A change builds the whole next log in a draft folder beside it, in which days
+that stay as they are become hard links, and then takes its place by renaming: an interrupted job leaves the
+log it found.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from pipeline.errors import ArtifactError, InputError
+from pipeline.logs.events import COLUMNS, SCHEMA, TYPES
+
+DAY_MS: Final = 86_400_000
+MANIFEST: Final = "manifest.json"
+CLOCKS: Final = ("exact", "order")
+_PART: Final = "part-0.parquet"
+_FIRST: Final = date(1970, 1, 1)
+_ROWS: Final = 65_536  # a row group; fixed, so that equal rows are equal bytes
+
+
+def day_name(day: int) -> str:
+    """The folder's name of a day counted from 1970-01-01, UTC."""
+    return (_FIRST + timedelta(days=day)).isoformat()
+
+
+def day_of(name: str) -> int:
+    """Inverse of `day_name`. Raises ValueError for a folder that is no day."""
+    return (date.fromisoformat(name) - _FIRST).days
+
+
+def days(root: Path, kind: str) -> list[int]:
+    """The days of which the log holds rows of this type, ascending."""
+    folder = root / kind
+    return sorted(day_of(entry.name) for entry in folder.iterdir()) if folder.is_dir() else []
+
+
+def day_file(root: Path, kind: str, day: int) -> Path:
+    return root / kind / day_name(day) / _PART
+
+
+def write_days(root: Path, kind: str, frame: pl.DataFrame) -> None:
+    """Write one file a day, sorted by (time, event_id). Equal rows give equal bytes, in whatever order they come."""
+    day = (pl.col("time") // DAY_MS).alias("_day")
+    ordered = frame.select(*COLUMNS[kind], day).sort("time", "event_id").rechunk()
+    by_day = ordered.partition_by("_day", as_dict=True, include_key=False)
+    for (number,), rows in by_day.items():
+        path = day_file(root, kind, int(number))
+        path.parent.mkdir(parents=True)
+        rows.rechunk().write_parquet(path, row_group_size=_ROWS, metadata={"schema": str(SCHEMA)})
+        fsync(path)
+
+
+def link(source: Path, target: Path) -> None:
+    """Hard-link one file; copy where the file system has no hard links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def read_manifest(root: Path) -> dict[str, object]:
+    """Raises ArtifactError when `root` is no log, or one of another schema."""
+    try:
+        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        fix = "a log with manifest.json; `podium ingest` writes one"
+        raise ArtifactError("logs", fix, place=str(root)) from None
+    except ValueError as error:
+        raise ArtifactError(MANIFEST, f"valid JSON ({error})", place=str(root)) from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        got = manifest.get("schema") if isinstance(manifest, dict) else manifest
+        raise ArtifactError("schema", f"{SCHEMA}, the one this version reads", place=str(root), received=got)
+    if manifest.get("clock") not in CLOCKS:
+        raise ArtifactError("clock", "`exact` or `order`", place=str(root), received=manifest.get("clock"))
+    return manifest
+
+
+def write_manifest(root: Path, clock: str, **facts: object) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    manifest = {"schema": SCHEMA, "clock": clock, "events": count_rows(root), **facts}
+    write_json(root / MANIFEST, manifest)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    fsync(path)
+
+
+def count_rows(root: Path) -> dict[str, int]:
+    """Rows of each type that the log holds; types without rows are left out."""
+    counts = {}
+    for kind in TYPES:
+        files = [day_file(root, kind, day) for day in days(root, kind)]
+        if files:
+            counts[kind] = int(pl.scan_parquet(files).select(pl.len()).collect().item())
+    return counts
+
+
+def fsync(path: Path) -> None:
+    """Force a file, or a folder's entries, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def drafted(out: Path) -> Iterator[Path]:
+    """An empty folder that becomes `out` when the block ends well, and vanishes when it does not.
+
+    What `out` held before is replaced whole. A replacement that a crash cut between its two renames is undone
+    by the next one.
+    """
+    out = out.absolute()
+    draft, old = out.with_name(f".{out.name}.draft"), out.with_name(f".{out.name}.old")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    recover(out)
+    lock = _claim(draft, out)
+    try:
+        yield draft
+        _replace(draft, out, old)
+    finally:
+        os.close(lock)
+        shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _claim(draft: Path, out: Path) -> int:
+    """An empty draft, held by a lock so that a second job on the same log is refused and a dead one's is reused."""
+    draft.mkdir(exist_ok=True)
+    lock = os.open(draft, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise InputError("--out", "a log that no other job is writing", place=str(out)) from None
+    for path in draft.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return lock
+
+
+def recover(out: Path) -> None:
+    """Put back the log that a crash had set aside, if there is one."""
+    old = out.with_name(f".{out.name}.old")
+    if old.exists() and not out.exists():
+        old.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _replace(draft: Path, out: Path, old: Path) -> None:
+    fsync(draft)
+    try:
+        if out.exists():
+            out.rename(old)
+        draft.rename(out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        raise
+    fsync(out.parent)
