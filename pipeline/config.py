@@ -11,9 +11,9 @@ from pipeline.errors import ConfigError
 
 
 class Config(BaseModel):
-    """Frozen, and refuses keys it does not know. Every section extends it beside the code it configures."""
+    """Frozen; refuses keys it does not know and numbers that are none. Every section extends it beside its code."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 C = TypeVar("C", bound=Config)

@@ -9,12 +9,15 @@ from pipeline.config import Config
 CHANNELS: Final = ("lexical", "popular", "covisit", "given")
 
 
-
 class Learned(NamedTuple):
-    """What training finds out about the fusion; these values stand where it had nothing to learn from."""
+    """What training finds out about the channels; these values stand where it had nothing to learn from.
+
+    popular, covisit: weights; days: of popularity; half_life_days: of co-visits, 0 = old and new count alike.
+    """
 
     popular: float = 0.05
     covisit: float = 1.0
+    days: int = 7
     half_life_days: float = 0.0
 
 
@@ -36,10 +39,18 @@ class LexicalConfig(Config):
 
 
 class PopularConfig(Channel):
-    days: int = Field(default=7, ge=1, description="positive actions of the last days count; without clock time, all")
+    days: int | None = Field(
+        default=None,
+        ge=1,
+        description="positive actions of the last days count; without clock time, all; unset takes the days learned",
+    )
     segment_minimum: int = Field(
         default=500, ge=0, description="positive actions a segment needs in the window to have an order of its own"
     )
+
+    @property
+    def window_days(self) -> int:
+        return Learned().days if self.days is None else self.days
 
 
 class CovisitConfig(Channel):
@@ -78,12 +89,12 @@ class RetrievalConfig(Config):
 
     def filled(self, learned: Learned) -> "RetrievalConfig":
         """With what was learned where nothing is set."""
-        popular = {"weight": learned.popular} if self.popular.weight is None else {}
-        covisit = {"weight": learned.covisit} if self.covisit.weight is None else {}
-        if self.covisit.half_life_days is None:
-            covisit["half_life_days"] = learned.half_life_days
-        channels = {
-            "popular": self.popular.model_copy(update=popular),
-            "covisit": self.covisit.model_copy(update=covisit),
-        }
-        return self.model_copy(update=channels)
+        popular = {"weight": learned.popular, "days": learned.days}
+        covisit = {"weight": learned.covisit, "half_life_days": learned.half_life_days}
+        return self.model_copy(
+            update={"popular": _filled(self.popular, popular), "covisit": _filled(self.covisit, covisit)}
+        )
+
+
+def _filled(channel: Channel, learned: dict[str, float]) -> Channel:
+    return channel.model_copy(update={name: value for name, value in learned.items() if getattr(channel, name) is None})

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Array
 from pipeline.errors import ArtifactError
+from pipeline.features.sequences import Sequences
+from retrieval.config import CovisitConfig
 
 Weights = NDArray[np.float32]
 Items = NDArray[np.int32]
@@ -81,6 +83,21 @@ def item_neighbours(
         found.item[left[kept], place[kept]] = right[order][kept]
         found.weight[left[kept], place[kept]] = weight[order][kept]
     return found
+
+
+def learn_neighbours(history: Sequences, items: int, config: CovisitConfig) -> Neighbours:
+    """The nearest items of each item of a catalogue of `items`, from what the subjects did."""
+    return item_neighbours(
+        np.asarray(history.item),
+        history.start,
+        items,
+        window=config.window,
+        cap=config.cap,
+        most=config.neighbours,
+        damping=(config.damping_from, config.damping_to),
+        backward=config.backward,
+        strength=half_life(history.time, config.half_life_days) if config.half_life_days else None,
+    )
 
 
 def covisit_scores(

@@ -68,5 +68,5 @@ class PopularIndex:
 
     def _counts(self, state: State, layers: CounterLayers, key: NDArray[np.int64], tick: int) -> Counts:
         at = np.array(tick)
-        found = layers.window(key, at, self.config.days * DAY) if state.clock == "exact" else layers.at(key, at)
+        found = layers.window(key, at, self.config.window_days * DAY) if state.clock == "exact" else layers.at(key, at)
         return found[:, layers.place("positive")].astype(np.int64)

@@ -1,7 +1,7 @@
 """Which fusion of popular and co-visited items finds what was acted on later: tried on held-out requests."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.batch import Batch
 from pipeline.metrics.ranking import ndcg, rank_order, recall
 from pipeline.prepare import Allow, History, Normalise
-from retrieval.config import CHANNELS, RetrievalConfig
+from retrieval.config import CHANNELS, Learned, RetrievalConfig
 from retrieval.covisit import Neighbours
 from retrieval.fusion import collapse, rrf
 from retrieval.heldout import HeldOut
@@ -28,21 +28,19 @@ GRID: Final = (*((weight, 1.0) for weight in (_LEAST, 0.02, 0.05, 0.1, 0.2, 0.5,
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One fusion. half_life_days: of the co-visits, 0 = old and new count alike; recall, ndcg: `[R]` at 100 and 10."""
+    """One fusion and what it found: recall at 100 and NDCG at 10, `[R]`."""
 
-    popular: float
-    covisit: float
-    half_life_days: float
+    fusion: Learned
     recall: Values
     ndcg: Values
 
     def about(self) -> dict[str, float]:
-        measured = {"recall@100": float(self.recall.mean()), "ndcg@10": float(self.ndcg.mean())}
-        return {name: value for name, value in asdict(self).items() if name not in ("recall", "ndcg")} | measured
+        return {**self.fusion._asdict(), "recall@100": float(self.recall.mean()), "ndcg@10": float(self.ndcg.mean())}
 
 
-def trials(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours, half_life_days: float) -> list[Trial]:
-    """Every fusion of GRID over these neighbours; the channels run as they do in service, once for all of GRID."""
+def trials(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours) -> list[Trial]:
+    """Every fusion of GRID over channels as configured; they run as they do in service, once for all of GRID."""
+    days, half_life_days = config.popular.window_days, config.covisit.half_life_days or 0.0
     stages = (
         Popular(held.state, PopularIndex(config.popular), config.popular),
         Covisit(held.state, neighbours, config.covisit),
@@ -55,7 +53,7 @@ def trials(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours, half_
         for stage in stages:
             batch = stage.run(batch)
         measured[:, :, rows] = _measured(batch, held.relevant(rows), config.k0)
-    return [Trial(*weights, half_life_days, *measured[:, place]) for place, weights in enumerate(GRID)]
+    return [Trial(Learned(*weights, days, half_life_days), *measured[:, place]) for place, weights in enumerate(GRID)]
 
 
 def choose(tried: Sequence[Trial]) -> Trial:

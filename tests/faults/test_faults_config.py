@@ -56,9 +56,7 @@ def test_a_bad_configuration_is_refused_and_nothing_is_written(
 
 @pytest.mark.parametrize("number", range(4), ids=["train", "evaluate", "serve", "demo"])
 @pytest.mark.parametrize("text", [b"[rankng]\n", None], ids=["a misspelt section", "no file"])
-def test_every_command_checks_the_whole_file_first(
-    number: int, text: bytes | None, shop: Shop, tmp_path: Path
-) -> None:
+def test_every_command_checks_the_whole_file_first(number: int, text: bytes | None, shop: Shop, tmp_path: Path) -> None:
     config = tmp_path / "podium.toml"
     if text is not None:
         config.write_bytes(text)
