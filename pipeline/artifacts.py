@@ -117,9 +117,15 @@ def read_manifest(folder: Path) -> Manifest:
         received = values.get("schema") if isinstance(values, dict) else values
         raise ArtifactError("schema", f"{SCHEMA}; train again with this version", place=str(path), received=received)
     try:
-        return Manifest(**values)
-    except TypeError as error:
+        manifest = Manifest(**values)
+        tables = (manifest.files, manifest.inputs, *dict(manifest.files).values())
+        if not all(isinstance(table, dict) for table in tables):
+            raise TypeError("files and inputs must be objects")
+        if lacking := [name for name, about in manifest.files.items() if not {"sha256", "size"} <= about.keys()]:
+            raise TypeError(f"{lacking[0]} has no digest")
+    except (TypeError, ValueError) as error:
         raise ArtifactError(MANIFEST, f"the fields of a manifest ({error})", place=str(path)) from error
+    return manifest
 
 
 def open_artifact(folder: Path, kind: str) -> Manifest:

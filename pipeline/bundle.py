@@ -123,6 +123,8 @@ def read_bundle(folder: Path) -> Bundle:
             name for name in parts if not name.replace("_", "").replace(".", "").isalnum() or name.startswith(".")
         ]:
             raise ArtifactError("parts", "plain names", place=str(path), received=bad)
+        if missing := [name for name in BINDING if name not in parts]:
+            raise ArtifactError("parts", f"`{missing[0]}` among them; train again", place=str(path))
         return Bundle(folder, str(values["id"]), int(values["cutoff"]), values["catalogue"], values["features"], parts)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ArtifactError(BUNDLE, f"the fields of a bundle (missing or wrong: {error})", place=str(path)) from error

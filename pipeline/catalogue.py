@@ -15,13 +15,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.batch import Array, Mask
-from pipeline.errors import ArtifactError
 from pipeline.features.ids import Keys, key, key_column
 from pipeline.logs.events import COLUMNS
+from pipeline.stored import read_table
 
 LEVELS = 4
 UNKNOWN = 0  # the dense index that stands for every item nobody has heard of
 NEVER = -(2**62)
+_TIMELINE = {"time": pl.Int64(), "item": pl.Int32(), "available": pl.Boolean(), "price": pl.Float64()}
 _FIELDS = [name for name in COLUMNS["item"] if name not in ("event_id", "received")]
 
 
@@ -156,6 +157,8 @@ class Catalogue:
 
         Known items keep their dense id; new ones follow in the order given.
         """
+        if mentioned is not None and not len(rows) and (self.dense(mentioned) >= 0).all():
+            return self
         new = _described(rows)
         if mentioned is not None:
             names = pl.DataFrame({"item_id": mentioned.unique(maintain_order=True)})
@@ -186,12 +189,10 @@ class Catalogue:
 
     @classmethod
     def open(cls, folder: Path) -> "Catalogue":
-        try:
-            rows = pl.read_parquet(folder / "items.parquet", memory_map=False)
-            frame = pl.read_parquet(folder / "timeline.parquet", memory_map=False)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise ArtifactError("items.parquet", f"a readable catalogue ({error})", place=str(folder)) from error
-        line = Timeline(*(frame[name].to_numpy() for name in ("time", "item", "available", "price")))
+        """Raises ArtifactError when the files are not what `save` wrote."""
+        rows = read_table(folder / "items.parquet", {name: COLUMNS["item"][name] for name in _FIELDS})
+        frame = read_table(folder / "timeline.parquet", _TIMELINE)
+        line = Timeline(*(frame[name].to_numpy() for name in _TIMELINE))
         return cls(rows, line, len(rows))
 
 

@@ -131,8 +131,7 @@ class _Facts:
 def _facts(events: Frames, catalogue: Catalogue, state: State) -> _Facts:
     """What the events add, as counts and sequences over the catalogue's dense ids."""
     pages = _pages(events["impression"], state.segment)
-    both_referred = pl.concat([state.referred, pages.select(*_REFERRED)])
-    referred = both_referred.sort("request_id", "tick").unique("request_id", keep="first", maintain_order=True)
+    referred = state.referred if not len(pages) else _first_pages(pl.concat([state.referred, pages.select(*_REFERRED)]))
     shown = _shown_rows(events["impression"], pages, catalogue)
     acts = _act_rows(events["feedback"], referred, catalogue, state.gains)
     positive = acts.filter(pl.col("positive"))
@@ -151,6 +150,11 @@ def _facts(events: Frames, catalogue: Catalogue, state: State) -> _Facts:
     }
     marked = acts.filter(pl.col("action").is_in(["hide", "purchase"]))
     return _Facts(counters, _sequence(positive), _sequence(marked), referred)
+
+
+def _first_pages(referred: pl.DataFrame) -> pl.DataFrame:
+    """A request's pages are counted from the first of them on."""
+    return referred.sort("request_id", "tick").unique("request_id", keep="first", maintain_order=True)
 
 
 def _shown(impressions: pl.DataFrame) -> pl.DataFrame:

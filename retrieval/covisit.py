@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.batch import Array
 from pipeline.errors import ArtifactError
 from pipeline.features.sequences import Sequences
+from pipeline.stored import read_array
 from retrieval.config import CovisitConfig
 
 Weights = NDArray[np.float32]
@@ -35,10 +36,8 @@ class Neighbours:
 
     @classmethod
     def open(cls, folder: Path) -> "Neighbours":
-        """Raises ArtifactError when the two arrays do not belong together."""
-        item, weight = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("neighbours", "weight")
-        )
+        """Raises ArtifactError when the two arrays cannot be read or do not belong together."""
+        item, weight = (read_array(folder / f"{name}.npy") for name in ("neighbours", "weight"))
         if item.ndim != 2 or item.shape != weight.shape:
             raise ArtifactError("neighbours.npy", f"the shape of weight.npy {weight.shape}", place=str(folder))
         return cls(item, weight)

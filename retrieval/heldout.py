@@ -74,8 +74,9 @@ def repeat_rate(history: Sequences) -> float:
 def only(history: Sequences, kept: Mask) -> Sequences:
     """The actions where `kept` `[E]`; subjects without any stay, with an empty sequence."""
     start = np.append(0, np.cumsum(kept))[history.start]
-    parts = (np.asarray(part)[kept] for part in (history.time, history.received, history.item, history.action))
-    return Sequences(history.keys, start, *parts)
+    return Sequences(
+        history.keys, start, history.time[kept], history.received[kept], history.item[kept], history.action[kept]
+    )
 
 
 def _later_pages(log: Log, state: State, history: Sequences, seed: int) -> HeldOut | None:
@@ -160,7 +161,7 @@ def _nobodys(size: int) -> dict[str, Array]:
     """The columns of plain recommendation requests."""
 
     def same(value: Any, kind: type) -> Array:
-        column = np.empty(size, dtype=kind)
+        column: Array = np.empty(size, dtype=kind)
         column[:] = value
         return column
 

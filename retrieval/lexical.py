@@ -55,9 +55,9 @@ class LexicalIndex:
         try:
             about = json.loads((folder / _STATISTICS).read_text(encoding="utf-8"))
             index = tantivy.Index.open(str(folder))
-        except (OSError, ValueError) as error:
+            return cls(index, index.searcher(), int(about["items"]), tuple(about["boosts"]), tuple(about["averages"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(_STATISTICS, f"a readable lexical index ({error})", place=str(folder)) from error
-        return cls(index, index.searcher(), about["items"], tuple(about["boosts"]), tuple(about["averages"]))
 
     @property
     def statistics(self) -> Statistics:

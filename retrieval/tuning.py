@@ -11,7 +11,7 @@ from pipeline.batch import Batch
 from pipeline.metrics.ranking import ndcg, rank_order, recall
 from pipeline.prepare import Allow, History, Normalise
 from retrieval.config import CHANNELS, Learned, RetrievalConfig
-from retrieval.covisit import Neighbours
+from retrieval.covisit import Neighbours, learn_neighbours
 from retrieval.fusion import collapse, rrf
 from retrieval.heldout import HeldOut
 from retrieval.popular import PopularIndex
@@ -24,6 +24,9 @@ _ROWS_AT_ONCE = 256
 _LEAST = 0.001  # a channel always fills up: at 0 its items would stand in the order of their ids
 # (popular, covisit): fill up only, and from personal to what everybody gets.
 GRID: Final = (*((weight, 1.0) for weight in (_LEAST, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)), (1.0, _LEAST))
+
+DAYS: Final = (7, 1, 30, 365)  # of popularity; the first is the usual one
+HALF_LIVES: Final = (7.0, 2.0)  # days, of co-visits, beside none
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,34 @@ def trials(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours) -> li
             batch = stage.run(batch)
         measured[:, :, rows] = _measured(batch, held.relevant(rows), config.k0)
     return [Trial(Learned(*weights, days, half_life_days), *measured[:, place]) for place, weights in enumerate(GRID)]
+
+
+def search(held: HeldOut, config: RetrievalConfig) -> list[Trial]:
+    """Trials over the days of popularity, then with the best of them over the half-lives of co-visits.
+
+    What the configuration sets stays as it is; without clock time there are neither days nor half-lives.
+    """
+    exact = held.state.clock == "exact"
+    usual = config.filled(Learned())
+    neighbours = _neighbours(held, usual)
+    days = DAYS if exact and config.popular.days is None else (usual.popular.window_days,)
+    tried = [trial for each in days for trial in trials(held, _with(usual, each), neighbours)]
+    best = choose(tried).fusion.days
+    for life in HALF_LIVES if exact and config.covisit.half_life_days is None else ():
+        changed = _with(usual, best, life)
+        tried += trials(held, changed, _neighbours(held, changed))
+    return tried
+
+
+def _with(config: RetrievalConfig, days: int, half_life_days: float | None = None) -> RetrievalConfig:
+    popular = config.popular.model_copy(update={"days": days})
+    life = config.covisit.half_life_days if half_life_days is None else half_life_days
+    covisit = config.covisit.model_copy(update={"half_life_days": life})
+    return config.model_copy(update={"popular": popular, "covisit": covisit})
+
+
+def _neighbours(held: HeldOut, config: RetrievalConfig) -> Neighbours:
+    return learn_neighbours(held.known, len(held.state.catalogue), config.covisit)
 
 
 def choose(tried: Sequence[Trial]) -> Trial:

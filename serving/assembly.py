@@ -1,7 +1,7 @@
 """The wiring: what a bundle opens to, and the cascades over it. With `jobs`, the place that knows every package."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -25,11 +25,12 @@ from rerank.config import RerankConfig
 from rerank.rules import Merchandise, Pinned, Pins, RuleBook, rule_book
 from rerank.stages import Diversify, Sort, TopK, Windows
 from rerank.train import open_trade
-from retrieval.config import RetrievalConfig
+from retrieval.config import Learned, RetrievalConfig
 from retrieval.covisit import Neighbours
 from retrieval.lexical import LexicalIndex
 from retrieval.popular import PopularIndex
 from retrieval.stages import Covisit, Fuse, Given, Lexical, Popular, Rescue
+from retrieval.train import open_fusion
 
 # What the engine brings with each request.
 GIVEN = frozenset(
@@ -61,13 +62,18 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything a bundle opens to, read once and shared. None: the bundle was made without that part."""
+    """Everything a bundle opens to, read once and shared. None: the bundle was made without that part.
+
+    settings: as configured, and learned where nothing is set; usual: the popularity that is compared with, of the days
+    no training has a say in.
+    """
 
     bundle: Bundle
     settings: Settings
     state: State
     features: FeatureSet
     popular: PopularIndex
+    usual: PopularIndex
     lexical: LexicalIndex | None
     covisit: Neighbours | None
     ranker: Ranker | None
@@ -86,12 +92,15 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
     catalogue = Catalogue.open(bundle.part("catalogue"))
     state = State.open(bundle.part("features"), catalogue)
     trade = open_trade(bundle.part("trade")) if "trade" in have else 1.0
+    asked = settings.retrieval
+    learned = asked.filled(open_fusion(bundle.part("fusion") if "fusion" in have else None))
     return Parts(
         bundle=bundle,
-        settings=settings,
+        settings=replace(settings, retrieval=learned),
         state=state,
         features=FeatureSet.of(Fitted.open(bundle.part("features"))),
-        popular=PopularIndex(settings.retrieval.popular),
+        popular=PopularIndex(learned.popular),
+        usual=PopularIndex(asked.filled(Learned()).popular),
         lexical=LexicalIndex.open(bundle.part("lexical")) if "lexical" in have else None,
         covisit=Neighbours.open(bundle.part("covisit")) if "covisit" in have else None,
         ranker=Ranker.open(bundle.part("ranker"), names(state.clock)) if "ranker" in have else None,
@@ -113,6 +122,7 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     book = rule_book(rules, state.catalogue)
     prepare = (*understand(state, parts.suggest, rules), Step(History(state)), Step(Allow(state)))
     popular = Popular(state, parts.popular, settings.popular)
+    usual = Popular(state, parts.usual, settings.popular)
     covisit = () if parts.covisit is None else (Step(Covisit(state, parts.covisit, settings.covisit), may_skip=True),)
     lexical = () if parts.lexical is None else (Step(Lexical(state, parts.lexical, settings.lexical)),)
     pinned = (Step(Pinned(book), may_skip=True),) if rules else ()
@@ -124,7 +134,7 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
         "search": (*prepare, *pinned, *lexical, *rescue, fuse, *tail, top),
         "recommend": (*prepare, *pinned, Step(popular), *covisit, fuse, *tail, top),
         "rank": (*prepare, Step(Given()), *tail),
-        "popularity": (*prepare, Step(popular), fuse, top),
+        "popularity": (*prepare, Step(usual), fuse, top),
     }
     if lexical:
         found["bm25"] = (*prepare, *lexical, fuse, top)

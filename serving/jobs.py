@@ -1,25 +1,21 @@
 """The batch jobs in order: from a log to a bundle. With `assembly`, the place that knows every package.
 
-A step is named by the digest of its inputs, configuration and code, so that a step done before is reused and a
-killed run goes on where it stopped. A step without data is left out and reported; serving has its fallback.
+A step without data is left out and reported; serving has its fallback.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import polars as pl
 
-from pipeline.artifacts import MANIFEST, Draft, Manifest, open_artifact, publish, read_manifest, write_json
+from pipeline.artifacts import read_manifest, write_json
 from pipeline.batch import Batch, Mask
 from pipeline.bundle import bind, bundles, current, open_bundle, promote
 from pipeline.catalogue import Catalogue, build_catalogue
 from pipeline.config import load_section
-from pipeline.errors import ArtifactError, InputError
+from pipeline.errors import InputError
 from pipeline.features.fitted import Fitted, fit_features
 from pipeline.features.plain import FeatureSet, names
 from pipeline.features.text import tokens
@@ -44,81 +40,11 @@ from retrieval.config import RetrievalConfig
 from retrieval.lexical import LexicalIndex
 from serving.assembly import understand
 from serving.gate import passes
+from serving.workshop import NoDataError, StepReport, TrainReport, Workshop, code_digest
 
 STAGES = ("retrieval", "ranking", "rerank", "suggest")
-_CODE = ("pipeline", "retrieval", "ranking", "rerank", "query_suggest")
 _LATEST = 0.1  # share of the pages on which the diversity trade is chosen: the part the ranker reports on
 _LEARNED_FROM = ("item", "impression", "feedback")
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """seconds: of this run; left_out: why a step was not done, "" when it was."""
-
-    name: str
-    seconds: float
-    reused: bool = False
-    left_out: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainReport:
-    bundle: str
-    promoted: bool
-    gate: str
-    steps: tuple[StepReport, ...]
-
-    def lines(self) -> list[str]:
-        """For a reader: one line a step, then the bundle."""
-        said = []
-        for step in self.steps:
-            how = (
-                f"left out: {step.left_out}" if step.left_out else "reused" if step.reused else f"{step.seconds:.1f} s"
-            )
-            numbers = "  ".join(f"{name}={value:.4g}" for name, value in step.metrics.items())
-            said.append(f"{step.name:<20}{how:<12}{numbers}")
-        return [*said, f"bundle {self.bundle}: {'current' if self.promoted else 'not promoted'} ({self.gate})"]
-
-
-class NoDataError(Exception):
-    """A step has nothing to learn from; the text says what is missing."""
-
-
-@dataclass(slots=True)
-class _Workshop:
-    """Where artifacts are made and found again."""
-
-    root: Path
-    code: str
-    on_progress: Report
-    steps: list[StepReport] = field(default_factory=list)
-    parts: dict[str, Path] = field(default_factory=dict)
-
-    def make(
-        self,
-        name: str,
-        config: Mapping[str, object],
-        inputs: Mapping[str, str],
-        write: Callable[[Path], Mapping[str, float] | None],
-        share: float,
-    ) -> Manifest | None:
-        """Publish a part, or find it made before. None when `write` says there is no data."""
-        started = perf_counter()
-        self.on_progress(name, share)
-        identity = json.dumps([name, config, sorted(inputs.items()), self.code], sort_keys=True, default=str)
-        folder = self.root / "artifacts" / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-        reused = _whole(folder, name)
-        if not reused:
-            try:
-                publish(folder, Draft(name, config, inputs), write)
-            except NoDataError as nothing:
-                self.steps.append(StepReport(name, perf_counter() - started, left_out=str(nothing)))
-                return None
-        manifest = read_manifest(folder)
-        self.parts[name.rpartition(".")[2]] = folder
-        self.steps.append(StepReport(name, perf_counter() - started, reused, metrics=manifest.metrics))
-        return manifest
 
 
 def train(
@@ -138,7 +64,7 @@ def train(
     if unknown := [stage for stage in stages if stage not in STAGES]:
         raise InputError("--stage", f"one of {', '.join(STAGES)}", received=unknown[0])
     log = Log.open(logs)
-    shop = _Workshop(root, _code_digest(), on_progress)
+    shop = Workshop(root, code_digest(), on_progress)
     state, about, cutoff = _base(shop, log, config)
     job = _Job(shop, log, state, about, config, seed, cutoff)
     # Suggestion comes before ranking: the ranker learns from queries as the speller corrects them.
@@ -154,7 +80,7 @@ def train(
     return TrainReport(bundle.id, promoted, reason, tuple(shop.steps))
 
 
-def _base(shop: _Workshop, log: Log, config: Path | None) -> tuple[State, Mapping[str, str], int]:
+def _base(shop: Workshop, log: Log, config: Path | None) -> tuple[State, Mapping[str, str], int]:
     """Catalogue and state: what every other part is built for. Returns the state, their digests, the cutoff in ms."""
     events = log.everything()
     frames = {kind: events.frame(kind) for kind in _LEARNED_FROM}
@@ -191,7 +117,7 @@ def _base(shop: _Workshop, log: Log, config: Path | None) -> tuple[State, Mappin
 class _Job:
     """What every job is given. about: digests of the catalogue and the features the parts are bound to."""
 
-    shop: _Workshop
+    shop: Workshop
     log: Log
     state: State
     about: Mapping[str, str]
@@ -214,14 +140,23 @@ def _retrieval(job: _Job) -> None:
             raise NoDataError("no item has a title")
         return retrieval_jobs.train_lexical(catalogue, settings.lexical, folder)
 
-    def covisit(folder: Path) -> Mapping[str, float]:
-        if not len(state.history.base.item):
-            raise NoDataError("no positive feedback")
-        return retrieval_jobs.train_covisit(state, settings.covisit, folder)
+    def fusion(folder: Path) -> Mapping[str, float]:
+        metrics = retrieval_jobs.train_fusion(job.log.everything(), state, settings, seed=job.seed, folder=folder)
+        if metrics is None:
+            raise NoDataError("no positive feedback to hold out; the default weights stay")
+        return metrics
 
     words = {"catalogue": job.about["catalogue"]}
     job.shop.make("retrieval.lexical", settings.lexical.model_dump(), words, lexical, 0.2)
-    job.shop.make("retrieval.covisit", settings.covisit.model_dump(), job.inputs(), covisit, 0.3)
+    job.shop.make("retrieval.fusion", {**settings.model_dump(), "seed": job.seed}, job.inputs(), fusion, 0.25)
+    learned = settings.filled(retrieval_jobs.open_fusion(job.shop.parts.get("fusion"))).covisit
+
+    def covisit(folder: Path) -> Mapping[str, float]:
+        if not len(state.history.base.item):
+            raise NoDataError("no positive feedback")
+        return retrieval_jobs.train_covisit(state, learned, folder)
+
+    job.shop.make("retrieval.covisit", learned.model_dump(), job.inputs(), covisit, 0.35)
 
 
 def _suggest(job: _Job) -> None:
@@ -303,9 +238,14 @@ def _finds(lexical: Path | None, state: State) -> Callable[[list[str]], Mask] | 
     return finds
 
 
-def _borrow(shop: _Workshop, stage: str, about: Mapping[str, str]) -> None:
+def _borrow(shop: Workshop, stage: str, about: Mapping[str, str]) -> None:
     """Take a stage's parts from the current bundle, when they were built for this catalogue and features."""
-    names = {"retrieval": ("lexical", "covisit"), "ranking": ("ranker",), "rerank": ("trade",), "suggest": ("index",)}
+    names = {
+        "retrieval": ("lexical", "fusion", "covisit"),
+        "ranking": ("ranker",),
+        "rerank": ("trade",),
+        "suggest": ("index",),
+    }
     if current(shop.root) is None:
         shop.steps.append(StepReport(stage, 0.0, left_out="not asked for, and there is no bundle to take it from"))
         return
@@ -344,26 +284,3 @@ def _active_users(feedback: pl.DataFrame) -> list[str]:
     """A few users with a history, to show what personalisation does."""
     counted = feedback.drop_nulls("user_id").group_by("user_id").len().sort("len", "user_id", descending=[True, False])
     return counted["user_id"].head(12).to_list()
-
-
-def _whole(folder: Path, kind: str) -> bool:
-    if not (folder / MANIFEST).is_file():
-        return False
-    try:
-        open_artifact(folder, kind)
-    except ArtifactError:
-        return False
-    return True
-
-
-def _sources() -> Iterator[Path]:
-    top = Path(__file__).parent.parent
-    for package in _CODE:
-        yield from sorted((top / package).rglob("*.py"))
-
-
-def _code_digest() -> str:
-    total = hashlib.sha256()
-    for path in _sources():
-        total.update(path.read_bytes())
-    return total.hexdigest()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.features.ids import Keys
+from pipeline.stored import read_array
 
 Ticks = NDArray[np.int64]
 _TICK_BITS = 20
@@ -92,10 +93,8 @@ class Counters:
 
     @classmethod
     def open(cls, folder: Path, name: str, names: tuple[str, ...]) -> "Counters":
-        parts = {
-            part: np.load(folder / f"{name}.{part}.npy", mmap_mode="r", allow_pickle=False)
-            for part in ("keys", "code", "total")
-        }
+        """Raises ArtifactError for arrays that cannot be read."""
+        parts = {part: read_array(folder / f"{name}.{part}.npy") for part in ("keys", "code", "total")}
         return cls(names, **parts)
 
     def _arrays(self) -> Mapping[str, NDArray[np.integer]]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.features.ids import Keys
+from pipeline.stored import read_array
 
 Ms = NDArray[np.int64]
 _LATE_SLACK = 8  # places looked back further, so that a few late arrivals do not shorten the history
@@ -90,8 +91,9 @@ class Sequences:
 
     @classmethod
     def open(cls, folder: Path, name: str) -> "Sequences":
+        """Raises ArtifactError for arrays that cannot be read."""
         parts = ("keys", "start", "time", "received", "item", "action")
-        return cls(*(np.load(folder / f"{name}.{part}.npy", mmap_mode="r", allow_pickle=False) for part in parts))
+        return cls(*(read_array(folder / f"{name}.{part}.npy") for part in parts))
 
 
 def _nothing(rows: int, n: int) -> Past:

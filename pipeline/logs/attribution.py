@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from pipeline.config import Config
 from pipeline.logs.events import subject
@@ -15,7 +15,7 @@ OTHER = "other"
 class AttributionConfig(Config):
     """How long after an impression an action still counts for it, and what each action is worth."""
 
-    windows_ms: dict[str, int] = Field(
+    windows_ms: dict[str, NonNegativeInt] = Field(
         default={
             "view": 30 * _MINUTE,
             "click": 30 * _MINUTE,
@@ -26,7 +26,7 @@ class AttributionConfig(Config):
         },
         description="action -> milliseconds after the impression; `other` stands for the actions not named",
     )
-    gains: dict[str, float] = Field(
+    gains: dict[str, NonNegativeFloat] = Field(
         default={"click": 1.0, "like": 1.0, "cart": 2.0, "purchase": 3.0},
         description="action -> gain; actions not named gain 0",
     )

@@ -23,8 +23,8 @@ from pipeline.logs.importers.base import Importer, Sources
 from pipeline.logs.importers.formats import choose
 from pipeline.logs.importers.podium import PODIUM, units
 from pipeline.logs.merge import Merged, merge
-from pipeline.logs.spill import Spilled, spill, spill_units
 from pipeline.logs.partitions import MANIFEST, drafted, fsync, link, read_manifest, recover, write_manifest
+from pipeline.logs.spill import Spilled, spill, spill_units
 
 PARALLEL_BYTES = 50 * 10**6  # below this two processes cost more to start than they save
 Progress = Callable[[int, int], None]  # done, total (0: not known)

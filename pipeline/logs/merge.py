@@ -11,8 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.logs.events import COLUMNS, TYPES, empty
-from pipeline.logs.spill import Spilled
 from pipeline.logs.partitions import DAY_MS, day_file, days, link, write_days
+from pipeline.logs.spill import Spilled
 
 BATCH_ROWS = 200_000  # rows in memory at a time, unless one day alone has more
 _DAY = (pl.col("time") // DAY_MS).cast(pl.Int32).alias("day")

@@ -17,7 +17,6 @@ from pipeline.errors import InputError
 from pipeline.logs.events import SCHEMA, TYPES
 from pipeline.logs.holdout import SIDES, Boundaries, by_last, by_query, by_user, time_boundaries
 from pipeline.logs.merge import link_days
-from pipeline.logs.read import STATE, Log, latest
 from pipeline.logs.partitions import (
     DAY_MS,
     count_rows,
@@ -28,6 +27,7 @@ from pipeline.logs.partitions import (
     write_json,
     write_manifest,
 )
+from pipeline.logs.read import STATE, Log, latest
 
 RULES: Final = ("time", "last", "query", "user")
 REPORT: Final = "split.json"

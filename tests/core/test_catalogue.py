@@ -69,7 +69,7 @@ def test_a_saved_catalogue_opens_the_same(tmp_path: Path) -> None:
 
 def test_a_catalogue_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "items.parquet").write_text("no")
-    with pytest.raises(ArtifactError, match="readable catalogue"):
+    with pytest.raises(ArtifactError, match="readable table"):
         Catalogue.open(tmp_path)
 
 
