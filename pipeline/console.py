@@ -40,7 +40,7 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
 def duration(text: str, option: str) -> int:
     """`30m`, `24h` or `7d` in milliseconds."""
     units = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-    if not text[:-1].isdigit() or text[-1] not in units:
+    if not text[:-1].isdecimal() or text[-1] not in units:
         raise InputError(option, "a number and m, h or d, such as 24h", received=text)
     return int(text[:-1]) * units[text[-1]]
 

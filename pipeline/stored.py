@@ -1,4 +1,4 @@
-"""Arrays and tables of an artifact as they are read: whole, never unpickled, with the columns they were written with."""
+"""Arrays and tables of an artifact, as they are read: never unpickled, with the columns they were written with."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +14,10 @@ from pipeline.errors import ArtifactError
 def read_array(path: Path) -> NDArray[Any]:
     """A `.npy` file, mapped into memory. Raises ArtifactError for one that is missing, cut short or an object."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ArtifactError(path.name, f"a readable array; train again ({error})", place=str(path.parent)) from error
+    return array
 
 
 def read_table(path: Path, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

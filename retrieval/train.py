@@ -1,6 +1,7 @@
 """The batch jobs of retrieval: they write files into a given folder and return metrics."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -55,7 +56,10 @@ def open_fusion(folder: Path | None) -> Learned:
     try:
         weights = json.loads((folder / WEIGHTS).read_text(encoding="utf-8"))["weights"]
         popular, covisit, half_life_days = (float(weights[name]) for name in ("popular", "covisit", "half_life_days"))
-        return Learned(popular, covisit, int(weights["days"]), half_life_days)
+        learned = Learned(popular, covisit, int(weights["days"]), half_life_days)
+        if not all(0 <= value < math.inf for value in learned) or learned.days < 1:
+            raise ValueError(f"{learned}")
+        return learned
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(WEIGHTS, f"weights of the channels ({error})", place=str(folder)) from error
 

@@ -11,8 +11,8 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.decode import decode_events
-from pipeline.logs.store import EventStore, Row, Stored
 from pipeline.logs.partitions import fsync
+from pipeline.logs.store import EventStore, Row, Stored
 
 _POSTED = msgspec.json.Decoder(list[msgspec.Raw])
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])

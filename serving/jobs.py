@@ -276,8 +276,8 @@ def _promote(root: Path, bundle_id: str) -> tuple[bool, str]:
 
 def _cutoff(frames: Mapping[str, pl.DataFrame]) -> int:
     """The first moment nothing was learned from, ms."""
-    ends = [int(frame[name].max() or 0) for frame in frames.values() if len(frame) for name in ("time", "received")]
-    return max(ends, default=-1) + 1
+    known = [frame.select(pl.max("time", "received")).row(0) for frame in frames.values() if len(frame)]
+    return max((max(ends) for ends in known), default=-1) + 1
 
 
 def _active_users(feedback: pl.DataFrame) -> list[str]:

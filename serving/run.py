@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from pipeline.bundle import open_bundle
 from pipeline.errors import InputError
-from pipeline.logs.store import EventStore
 from pipeline.logs.ingest import ingest
+from pipeline.logs.store import EventStore
 from serving.app import create_app
 from serving.auth import check_bind, read_keys
 from serving.engine import Engine

@@ -89,11 +89,11 @@ def _prior(over: NDArray[np.int32], under: NDArray[np.int32], top: Keys) -> Prio
 
 
 def _prices(state: State) -> tuple[Keys, Floats]:
-    """Mean log of the last price, for each category of the two top levels with enough items."""
+    """Mean log of the last price, for each category of enough items."""
     last = state.catalogue.at(2**62).price
     with np.errstate(invalid="ignore", divide="ignore"):
         price = np.log(np.where(last > 0, last, np.nan))
-    category = state.catalogue.category[:, :2]
+    category = state.catalogue.category
     known = np.isfinite(price)[:, None] & (category != 0)
     groups, place, sizes = np.unique(category[known], return_inverse=True, return_counts=True)
     totals = np.bincount(place, weights=np.broadcast_to(price[:, None], category.shape)[known], minlength=len(groups))

@@ -42,6 +42,11 @@ class CounterLayers:
         base = self.base.at(key, tick)
         return base + self.recent.at(key, tick) if len(self.recent.keys) else base
 
+    def first(self, key: Keys) -> Ticks:
+        """As `Counters.first`."""
+        base = self.base.first(key)
+        return np.minimum(base, self.recent.first(key)) if len(self.recent.keys) else base
+
     def window(self, key: Keys, tick: Ticks, ticks: int) -> NDArray[np.int32]:
         """As `Counters.window`."""
         return self.at(key, tick) - self.at(key, np.asarray(tick) - ticks)
@@ -58,12 +63,12 @@ class SequenceLayers:
             return SequenceLayers(self.base.merge(recent))
         return SequenceLayers(self.base, recent)
 
-    def last(self, key: Keys, now: Ms, n: int) -> Past:
+    def last(self, key: Keys, now: Ms, n: int, received: Ms | None = None) -> Past:
         """As `Sequences.last`."""
-        base = self.base.last(key, now, n)
+        base = self.base.last(key, now, n, received)
         if self.recent is None or not len(self.recent.item):
             return base
-        recent = self.recent.last(key, now, n)
+        recent = self.recent.last(key, now, n, received)
         item = np.concatenate([base.item, recent.item], axis=1)
         action = np.concatenate([base.action, recent.action], axis=1)
         time = np.concatenate([base.time, recent.time], axis=1)

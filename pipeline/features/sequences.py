@@ -53,8 +53,12 @@ class Sequences:
     def _events(self) -> tuple[Keys, Ms, Ms, NDArray[np.int32], NDArray[np.int8]]:
         return np.repeat(self.keys, np.diff(self.start)), self.time, self.received, self.item, self.action
 
-    def last(self, key: Keys, now: Ms, n: int) -> Past:
-        """The last `n` actions of each subject before `now`. key, now: `[R]`."""
+    def last(self, key: Keys, now: Ms, n: int, received: Ms | None = None) -> Past:
+        """The last `n` actions of each subject before `now`, received before `received` (`now` unless given).
+
+        key, now, received: `[R]`.
+        """
+        arrived = now if received is None else received
         rows = len(key)
         if not len(self.keys):
             return _nothing(rows, n)
@@ -66,7 +70,7 @@ class Sequences:
         index = high[:, None] + np.arange(-look, 0)[None, :]
         valid = (index >= low[:, None]) & known[:, None]
         index = np.where(valid, index, 0)
-        valid &= self.received[index] < now[:, None]
+        valid &= self.received[index] < arrived[:, None]
         order = np.argsort(valid, axis=1, kind="stable")[:, -n:]
         index, valid = np.take_along_axis(index, order, axis=1), np.take_along_axis(valid, order, axis=1)
         return Past(

@@ -188,13 +188,16 @@ def _read_users(path: Path, feedback: pl.DataFrame) -> pl.Series:
     """The user_ids of a Parquet or CSV file's `user_id` column, or of a text file's lines."""
     if not path.is_file():
         raise InputError("--users", "an existing file", place=str(path))
-    if path.suffix == ".parquet":
-        frame = pl.read_parquet(path)
-    elif path.suffix == ".csv":
-        frame = pl.read_csv(path, infer_schema=False)
-    else:
-        lines = path.read_text(encoding="utf-8").split()
-        frame = pl.DataFrame({"user_id": lines}, schema={"user_id": pl.String})
+    try:
+        if path.suffix == ".parquet":
+            frame = pl.read_parquet(path)
+        elif path.suffix == ".csv":
+            frame = pl.read_csv(path, infer_schema=False)
+        else:
+            lines = path.read_text(encoding="utf-8").split()
+            frame = pl.DataFrame({"user_id": lines}, schema={"user_id": pl.String})
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise InputError("--users", f"Parquet, CSV or a text in UTF-8 ({error})", place=str(path)) from error
     if "user_id" not in frame.columns:
         raise InputError("user_id", "a column of that name", place=str(path), received=frame.columns)
     users = frame["user_id"].cast(pl.String).drop_nulls().unique()

@@ -60,6 +60,8 @@ def simulate(
     for part in PARTS:
         if (out / part).exists():
             raise InputError("OUT", f"a folder without `{part}`: remove it or choose another", place=str(out))
+    if out.exists() and not out.is_dir():
+        raise InputError("OUT", "a folder", place=str(out))
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".market-", dir=out) as draft:
         run = _Run(world, Path(draft), policy or logging_policy(world))

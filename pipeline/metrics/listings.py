@@ -95,8 +95,10 @@ def _column(raw: Listing, choices: Sequence[str]) -> str:
 def _checked(raw: Listing, query: str, item: str, value: str) -> Listing:
     """The three columns, renamed and typed, each row proved."""
     for name in (query, item):
-        if raw.frame[name].dtype.is_float():
-            raise InputError(name, "strings or whole numbers; a float does not name an item", place=raw.name)
+        if raw.frame[name].dtype.is_float() or raw.frame[name].dtype.is_nested():
+            raise InputError(name, "strings or whole numbers; nothing else names an item", place=raw.name)
+    if not (raw.frame[value].dtype.is_numeric() or raw.frame[value].dtype in (pl.String, pl.Null)):
+        raise InputError(value, "a column of numbers", place=raw.name, received=str(raw.frame[value].dtype))
     number = pl.col(value)
     if raw.frame[value].dtype == pl.String:
         number = number.str.strip_chars()

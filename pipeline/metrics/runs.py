@@ -65,8 +65,8 @@ class RunReport:
         counts = self.queries
         said.append(f"queries: {counts.judged} judged, {counts.missing} missing in the run, {counts.unjudged} unjudged")
         if per_query:
-            for row in self.per_query.iter_rows(named=True):
-                said.append(f"{row['query_id']}  " + "  ".join(f"{label}={row[label]:.6f}" for label in self.metrics))
+            rows = self.per_query.iter_rows(named=True)
+            said += [f"{row['query_id']}  " + "  ".join(f"{m}={row[m]:.6f}" for m in self.metrics) for row in rows]
         return said
 
 

@@ -1,4 +1,4 @@
-"""What the documents say is true: commands run, links lead somewhere, every key of the configuration is written down."""
+"""What the documents say is true: commands run, links lead somewhere, the configuration is written down."""
 
 import json
 import os

@@ -34,11 +34,12 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """The error: Podium's only line, or the line below click's usage."""
-        lines = [line for line in self.err.splitlines() if line.strip()]
-        usage = bool(lines) and lines[0].startswith("Usage:")
-        assert usage or len(lines) == 1, f"one sentence, not {self.err!r}"
-        return lines[-1]
+        """The error: Podium's only line, or what stands below click's usage."""
+        _, usage, error = self.err.partition("\nError: ")
+        if usage:
+            return " ".join(error.split())
+        assert len(self.err.splitlines()) == 1, f"one sentence, not {self.err!r}"
+        return self.err
 
 
 def podium(*args: object) -> Outcome:

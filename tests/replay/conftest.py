@@ -9,8 +9,8 @@ import pytest
 from pipeline.bundle import Bundle
 from pipeline.catalogue import build_catalogue
 from pipeline.logs.attribution import AttributionConfig
-from pipeline.logs.read import Log
 from pipeline.logs.partitions import write_days, write_manifest
+from pipeline.logs.read import Log
 from pipeline.state import Frames, initial_state
 from tests.replay.fake_engine import CUTOFF, FakeEngine
 

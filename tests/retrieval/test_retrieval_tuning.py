@@ -1,5 +1,6 @@
 """What is held out of a log, which fusion is chosen for it, and what the configuration still decides."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.frames import HOUR, act, frame, item, page
 from tests.retrieval.shop import catalogue_of
 
 DAY = 24 * HOUR
+BROKEN = Learned()._asdict() | {"covisit": -1.0}
 Rows = Sequence[Mapping[str, object]]
 
 
@@ -180,6 +182,7 @@ def test_what_is_written_opens_the_same_and_anything_else_is_refused(tmp_path: P
     assert metrics is not None
     learned = open_fusion(tmp_path)
     assert learned._asdict() == {name: metrics[name] for name in Learned._fields}
-    (tmp_path / WEIGHTS).write_text('{"weights": {"popular": "much"}}')
-    with pytest.raises(ArtifactError, match=WEIGHTS):
-        open_fusion(tmp_path)
+    for text in ('{"weights": {"popular": "much"}}', '{"weights": []}', "[]", json.dumps({"weights": BROKEN})):
+        (tmp_path / WEIGHTS).write_text(text)
+        with pytest.raises(ArtifactError, match=WEIGHTS):
+            open_fusion(tmp_path)
