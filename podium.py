@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
+from pipeline import bundle as store
 from pipeline.console import Commands, counted, duration, pairs, show
+from pipeline.progress import progress
 from pipeline.threads import configure_threads
 
 PATH = click.Path(path_type=Path)
@@ -53,7 +55,6 @@ def simulate(out: Path, world: str, overrides: tuple[str, ...], seed: int | None
     from pipeline.logs.ingest import ingest as ingest_events
     from pipeline.market.simulate import simulate as run
     from pipeline.market.world import load_world
-    from pipeline.progress import progress
 
     chosen = load_world(world, pairs(overrides, "--set"), seed)
     with progress("simulate", quiet=json_) as report:
@@ -75,7 +76,6 @@ def ingest(
 ) -> None:
     """Read events of FORMAT (auto recognises it) from SOURCES into a log; bad rows go to its quarantine."""
     from pipeline.logs.ingest import ingest as run
-    from pipeline.progress import progress
 
     fmt = None if format_ == "auto" else format_
     with progress("ingest", quiet=json_) as report:
@@ -115,7 +115,6 @@ def split(
 @as_json
 def train(logs: Path, out: Path, stages: tuple[str, ...], seed: int, config: Path | None, json_: bool) -> None:
     """Run the batch jobs over a log and bind a bundle; steps done before are reused."""
-    from pipeline.progress import progress
     from serving.jobs import STAGES
     from serving.jobs import train as run
 
@@ -141,7 +140,6 @@ def train(logs: Path, out: Path, stages: tuple[str, ...], seed: int, config: Pat
 @as_json
 def evaluate(bundle: Path, logs: Path, out: Path, config: Path | None, json_: bool, **options: Any) -> None:
     """Replay a log through the cascade that serves, and report NDCG and the rest with intervals."""
-    from pipeline.progress import progress
     from serving.replay.command import evaluate_bundle
 
     with progress("evaluate", quiet=json_) as report:
@@ -176,7 +174,6 @@ def metrics(
 @as_json
 def replay(url: str, logs: Path, out: Path, sample: int | None, key: str, json_: bool) -> None:
     """Replay a log through a running service: post its events in time order, ask its requests."""
-    from pipeline.progress import progress
     from serving.replay.command import replay_service
 
     with progress("replay", quiet=json_) as report:
@@ -209,7 +206,6 @@ def serve(bundle: Path, workers: int, config: Path | None, **given: Any) -> None
 @as_json
 def demo(logs: Path | None, world: str, port: int, no_serve: bool, out: Path, config: Path | None, json_: bool) -> None:
     """The main job: log, split, train, evaluate, then serve API and web page."""
-    from pipeline.progress import progress
     from serving.demo import run_demo
 
     with progress("demo", quiet=json_) as report:
@@ -231,8 +227,6 @@ def bundle() -> None:
 @as_json
 def bundle_list(root: Path, json_: bool) -> None:
     """The bundles under ROOT; the current one is marked."""
-    from pipeline import bundle as store
-
     names, serving = store.bundles(root), store.current(root)
     marked = {name: "current" if name == serving else "" for name in names}
     show({"bundles": names, "current": serving}, json_, lambda: [f"{n}  {mark}" for n, mark in marked.items()])
@@ -242,8 +236,6 @@ def bundle_list(root: Path, json_: bool) -> None:
 @click.argument("path", type=PATH)
 def bundle_show(path: Path) -> None:
     """Manifests of a bundle's parts, as JSON."""
-    from pipeline import bundle as store
-
     click.echo(json.dumps(store.describe(store.open_bundle(path)), indent=1))
 
 
@@ -252,8 +244,6 @@ def bundle_show(path: Path) -> None:
 @as_json
 def bundle_verify(path: Path, json_: bool) -> None:
     """Check sizes and digests of every file of a bundle."""
-    from pipeline import bundle as store
-
     checked = store.open_bundle(path)
     show({"bundle": checked.id, "verified": True, "parts": sorted(checked.parts)}, json_)
 
@@ -264,8 +254,6 @@ def bundle_verify(path: Path, json_: bool) -> None:
 @as_json
 def bundle_promote(root: Path, bundle_id: str, json_: bool) -> None:
     """Make a bundle the current one."""
-    from pipeline import bundle as store
-
     store.promote(root, bundle_id)
     show({"current": bundle_id}, json_)
 
@@ -275,8 +263,6 @@ def bundle_promote(root: Path, bundle_id: str, json_: bool) -> None:
 @as_json
 def bundle_rollback(root: Path, json_: bool) -> None:
     """Go back to the bundle before."""
-    from pipeline import bundle as store
-
     show({"current": store.rollback(root)}, json_)
 
 

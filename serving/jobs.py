@@ -3,6 +3,7 @@
 A step without data is left out and reported; serving has its fallback.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,13 @@ import numpy as np
 import polars as pl
 
 from pipeline.artifacts import read_manifest, write_json
-from pipeline.batch import Batch, Mask
+from pipeline.batch import Mask
 from pipeline.bundle import bind, bundles, current, open_bundle, promote
 from pipeline.catalogue import Catalogue, build_catalogue
 from pipeline.config import load_section
 from pipeline.errors import InputError
 from pipeline.features.fitted import Fitted, fit_features
-from pipeline.features.plain import FeatureSet, names
+from pipeline.features.plain import FeatureSet
 from pipeline.features.text import tokens
 from pipeline.filters import NO_FILTERS
 from pipeline.logs.attribution import AttributionConfig
@@ -30,16 +31,14 @@ from query_suggest.config import SuggestConfig
 from query_suggest.index import SuggestIndex
 from ranking import train as ranking_jobs
 from ranking.config import RankingConfig
-from ranking.dataset import latest_batches
-from ranking.model import Ranker
-from ranking.stages import Hydrate, Rank
 from rerank import train as rerank_jobs
 from rerank.config import RerankConfig
 from retrieval import train as retrieval_jobs
 from retrieval.config import RetrievalConfig
 from retrieval.lexical import LexicalIndex
-from serving.assembly import understand
+from serving.assembly import open_parts, understand
 from serving.gate import passes
+from serving.lists import ranked_lists
 from serving.workshop import NoDataError, StepReport, TrainReport, Workshop, code_digest
 
 STAGES = ("retrieval", "ranking", "rerank", "suggest")
@@ -198,22 +197,17 @@ def _rerank(job: _Job) -> None:
     def write(folder: Path) -> Mapping[str, float]:
         if "ranker" not in job.shop.parts:
             raise NoDataError("no ranker to diversify")
-        features = _features(job)
-        ranker = Ranker.open(job.shop.parts["ranker"], names(job.state.clock))
-        score = Hydrate(features, job.state), Rank(ranker)
-        pages = latest_batches(job.log, job.state, gains=job.state.gains, share=_LATEST, prepare=_prepare(job))
-        judged = [rerank_jobs.Judged(run(score, batch)["score"], gains, batch.item) for batch, gains in pages]
-        if not judged:
-            raise NoDataError("no shown pages to validate on")
-        return rerank_jobs.train(judged, features.vectors(job.state.catalogue), settings, folder)
+        if not job.log.has("impression"):
+            raise NoDataError("no pages to validate on")
+        # Judged on whole slates: on the few items a page showed, diversity looks cheaper than it is.
+        with tempfile.TemporaryDirectory(prefix="podium-rerank-") as scratch:
+            parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
+            lists = ranked_lists(parts, job.log, job.state, _prepare(job), _LATEST)
+            judged = [rerank_jobs.Judged(*arrays) for arrays in lists]
+        return rerank_jobs.train(judged, parts.features.vectors(job.state.catalogue), settings, folder)
 
-    job.shop.make("rerank.trade", settings.model_dump(), job.inputs("index", "ranker"), write, 0.85)
-
-
-def run(stages: Sequence[Stage], batch: Batch) -> Batch:
-    for stage in stages:
-        batch = stage.run(batch)
-    return batch
+    read = ("index", "lexical", "fusion", "covisit", "ranker")
+    job.shop.make("rerank.trade", settings.model_dump(), job.inputs(*read), write, 0.85)
 
 
 def _features(job: _Job) -> FeatureSet:

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batch import Floats, Mask
+from pipeline.batch import Mask
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ArtifactError
-from pipeline.features.texts import NO_TOKEN, Bits, Field, Hashes, TextMemory, Texts, letters_of, word
+from pipeline.features.texts import Bits, Field, Hashes, TextMemory, Texts, letters_of, word
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -25,6 +25,7 @@ TITLE_WEIGHT: Final = 2.0
 MOST_TERMS: Final = 16
 _PAIRS_AT_ONCE = 32_768
 Counts = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 MATCH_NAMES: Final = (
     "title_bm25",
@@ -105,19 +106,34 @@ class Matcher:
     stats: TextStats
     memory: TextMemory = field(default_factory=TextMemory)
 
-    def features(self, terms: Sequence[Sequence[str]], item: NDArray[np.int32], catalogue: Catalogue) -> Floats:
-        """`[R, K, len(MATCH_NAMES)]` float32. terms: a list for each request; item: `[R, K]`, -1 = none.
+    def features(
+        self,
+        terms: Sequence[Sequence[str]],
+        item: NDArray[np.int32],
+        catalogue: Catalogue,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """`[R, K, len(MATCH_NAMES)]`, in `out` if given. terms: a list for each request; item: `[R, K]`, -1 = none.
 
         nan where there is no query or no candidate.
         """
-        out = np.full((*item.shape, len(MATCH_NAMES)), np.nan, dtype=np.float32)
+        out = np.empty((*item.shape, len(MATCH_NAMES)), dtype=np.float32) if out is None else out
         asked = np.array([len(line) > 0 for line in terms], dtype=np.bool_)
-        rows, columns = np.nonzero((item >= 0) & asked[:, None])
-        texts = self.memory.of(catalogue)
-        query = _Query.of(terms)
+        there = (item >= 0) & asked[:, None]
+        if not there.all():
+            out[:] = np.nan
+        if not there.any():
+            return out
+        texts, query = self.memory.of(catalogue), _Query.of(terms)
+        if len(terms) == 1 and there.all():
+            _match(query, np.zeros(1, dtype=np.intp), item[0], texts, self.stats, out[0])
+            return out
+        rows, columns = np.nonzero(there)
         for start in range(0, len(rows), _PAIRS_AT_ONCE):
             row, column = rows[start : start + _PAIRS_AT_ONCE], columns[start : start + _PAIRS_AT_ONCE]
-            out[row, column] = _match(query, row, item[row, column], texts, self.stats)
+            found = np.empty((len(row), len(MATCH_NAMES)), dtype=np.float32)
+            _match(query, row, item[row, column], texts, self.stats, found)
+            out[row, column] = found
         return out
 
     def bm25(self, terms: Sequence[Sequence[str]], item: NDArray[np.int32], catalogue: Catalogue) -> Counts:
@@ -152,61 +168,67 @@ class _Query:
 
 @dataclass(slots=True)
 class _Sums:
-    """What is added up over the terms of a query, `[M]` each."""
+    """What is added up over the terms of a query; `[M]` each once something was added."""
 
-    title: Counts
-    text: Counts
-    found: Counts
-    idf: Counts
-    idf_found: Counts
-    idf_any: Counts
-    last: Counts
-    numbers: Counts
-    numbers_found: Counts
-    bigrams: Counts
-    covered: Counts
-    first: Counts
-    last_at: Counts
-    close: Counts
-    least: Counts
+    title: Floats
+    text: Floats
+    found: Floats
+    idf: Floats
+    idf_found: Floats
+    idf_any: Floats
+    last: Floats
+    numbers: Floats
+    numbers_found: Floats
+    bigrams: Floats
+    covered: Floats
+    first: Floats
+    last_at: Floats
+    close: Floats
+    least: Floats
+
+    @classmethod
+    def of(cls, size: int) -> "_Sums":
+        start = [0.0] * 11 + [np.inf, np.nan, 0.0, 1.0]
+        return cls(*(np.full(size, value, dtype=np.float32) for value in start))
 
 
-def _match(query: _Query, row: NDArray[np.intp], item: NDArray[np.int32], texts: Texts, stats: TextStats) -> Floats:
-    """`[M, len(MATCH_NAMES)]` for pairs of the request at `row` and `item`, both `[M]`."""
-    at, there = texts.title.padded(item)
-    title, shapes = np.full(at.shape, NO_TOKEN, dtype=np.int32), np.zeros(at.shape, dtype=np.uint64)
-    title[there], shapes[there] = texts.title.tokens[at[there]], texts.shapes[at[there]]
+def _match(
+    query: _Query, row: NDArray[np.intp], item: NDArray[np.int32], texts: Texts, stats: TextStats, out: Floats
+) -> None:
+    """Into out `[M, len(MATCH_NAMES)]`, for items `[M]` and their requests `row`: `[M]`, or `[1]` for one of all."""
+    at = texts.title.padded(item)
+    title, shapes = texts.title.tokens[at], texts.shapes[at]
+    letters = np.bitwise_count(shapes)
     words, owner = texts.text.flat(item)
     norm = [_norm(part, item, mean) for part, mean in zip((texts.title, texts.text), stats.mean_length, strict=True)]
-    idf = stats.idf(query.hashes)[row]
-    length = query.length[row].astype(np.float64)
-    sums = _Sums(*(np.zeros(len(item)) for _ in range(15)))
-    sums.first[:], sums.last_at[:], sums.least[:] = np.inf, np.nan, 1.0
-    before = np.zeros_like(there)
+    idf = stats.idf(query.hashes).astype(np.float32)[row]
+    length = query.length[row]
+    sums = _Sums.of(len(item))
+    before = np.zeros(title.shape, dtype=np.bool_)
     for t in range(query.hashes.shape[1]):
-        term = query.hashes[row, t]
-        real = t < length
-        equal = title == term[None, :]
-        in_title = np.add.reduce(equal.view(np.uint8), axis=0).astype(np.float64)
-        hits = owner[np.flatnonzero(words == term[owner])]
-        in_text = np.bincount(hits, minlength=len(item)).astype(np.float64)
-        sums.title += idf[:, t, 0] * _saturated(in_title, norm[0])
-        sums.text += idf[:, t, 1] * _saturated(in_text, norm[1])
-        _add_shares(sums, in_title > 0, in_text > 0, np.where(real, idf[:, t, 0], 0.0), query.number[row, t])
-        sums.last = np.where(t == length - 1, in_title > 0, sums.last)
-        sums.covered += in_title
+        term, real, final = query.hashes[row, t], t < length, t == length - 1
+        equal = title == term
+        in_title = np.add.reduce(equal.view(np.uint8), axis=0)
+        hits = owner[np.flatnonzero(words == (term if len(term) == 1 else term[owner]))]
+        in_text = np.bincount(hits, minlength=len(item))
+        has, found = in_title > 0, in_title.astype(np.float32)
+        sums.title += idf[:, t, 0] * _saturated(found, norm[0])
+        sums.text += idf[:, t, 1] * _saturated(in_text.astype(np.float32), norm[1])
+        _add_shares(sums, has, in_text > 0, np.where(real, idf[:, t, 0], np.float32(0)), query.number[row, t])
+        sums.covered += found
         sums.bigrams += (before[:-1] & equal[1:]).any(axis=0)
-        place = np.where(in_title > 0, equal.argmax(axis=0), np.inf)
-        sums.first = np.minimum(sums.first, place)
-        sums.last_at = np.where(t == length - 1, place, sums.last_at)
-        close = _closest(shapes, query.shapes[row, t])
-        sums.close += np.where(real, close, 0.0)
-        sums.least = np.minimum(sums.least, np.where(real, close, 1.0))
+        place = np.where(has, equal.argmax(axis=0), np.float32(np.inf))
+        np.minimum(sums.first, place, out=sums.first)
+        np.copyto(sums.last, has, where=final)
+        np.copyto(sums.last_at, place, where=final)
+        close = _closest(shapes, letters, query.shapes[row, t])
+        sums.close += np.where(real, close, np.float32(0))
+        np.minimum(sums.least, np.where(real, close, np.float32(1)), out=sums.least)
         before = equal
-    return _columns(sums, length, texts, item, query.letters[row])
+    _columns(sums, length.astype(np.float32), texts, item, query.letters[row], out)
 
 
-def _add_shares(sums: _Sums, in_title: Mask, in_text: Mask, idf: Counts, number: Mask) -> None:
+def _add_shares(sums: _Sums, in_title: Mask, in_text: Mask, idf: Floats, number: Mask) -> None:
     sums.found += in_title
     sums.idf += idf
     sums.idf_found += idf * in_title
@@ -215,8 +237,8 @@ def _add_shares(sums: _Sums, in_title: Mask, in_text: Mask, idf: Counts, number:
     sums.numbers_found += number & in_title
 
 
-def _columns(sums: _Sums, length: Counts, texts: Texts, item: NDArray[np.int32], letters: Bits) -> Floats:
-    titles = np.maximum(texts.title.length[item], 1)
+def _columns(sums: _Sums, length: Floats, texts: Texts, item: NDArray[np.int32], letters: Bits, out: Floats) -> None:
+    titles = np.maximum(texts.title.length[item], 1).astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = (
             sums.title,
@@ -236,32 +258,33 @@ def _columns(sums: _Sums, length: Counts, texts: Texts, item: NDArray[np.int32],
             *_letters(letters, texts.letters[item]),
             titles,
         )
-    return np.stack(columns, axis=1).astype(np.float32)
+    for place, column in enumerate(columns):
+        out[:, place] = column
 
 
-def _saturated(times: Counts, norm: Counts) -> Counts:
-    return np.asarray(times * (K1 + 1.0) / (times + norm))
+def _saturated(times: Floats, norm: Floats) -> Floats:
+    return np.asarray(times * np.float32(K1 + 1.0) / (times + norm))
 
 
-def _norm(part: Field, item: NDArray[np.int32], mean: float) -> Counts:
+def _norm(part: Field, item: NDArray[np.int32], mean: float) -> Floats:
     """`[M]`: k1 (1 - b + b length / mean length)."""
-    return np.asarray(K1 * (1.0 - B + B * part.length[item] / max(mean, 1e-9)))
+    return (K1 * (1.0 - B + B * part.length[item] / max(mean, 1e-9))).astype(np.float32)
 
 
-def _closest(shapes: Bits, shape: Bits) -> Counts:
+def _closest(shapes: Bits, letters: NDArray[np.uint8], shape: Bits) -> Floats:
     """`[M]`: the largest Dice coefficient of letter pairs between a term `[M]` and a token of the title `[W, M]`."""
-    shared = np.bitwise_count(shapes & shape[None, :]).astype(np.float32)
-    sizes = np.bitwise_count(shapes) + np.bitwise_count(shape)[None, :]
-    best = (2.0 * shared / np.maximum(sizes, 1)).max(axis=0, initial=0.0)
-    return np.asarray(best, dtype=np.float64)
+    shared = np.bitwise_count(shapes & shape)
+    sizes = np.maximum(letters + np.bitwise_count(shape), np.uint8(1))
+    best = np.divide(shared, sizes, dtype=np.float32).max(axis=0)
+    return np.asarray(np.float32(2.0) * best)
 
 
-def _letters(query: Bits, title: Bits) -> tuple[Counts, Counts]:
+def _letters(query: Bits, title: Bits) -> tuple[Floats, Floats]:
     """Of sets of letter triples, as bits `[M, LETTERS]`: Dice's coefficient, and the query's share in the title."""
-    asked = np.bitwise_count(query).sum(axis=1)
-    shared = np.bitwise_count(query & title).sum(axis=1).astype(np.float64)
-    sizes = asked + np.bitwise_count(title).sum(axis=1)
-    return 2.0 * shared / np.maximum(sizes, 1), shared / np.maximum(asked, 1)
+    asked = np.add.reduce(np.bitwise_count(query), axis=1, dtype=np.float32)
+    shared = np.add.reduce(np.bitwise_count(query & title), axis=1, dtype=np.float32)
+    sizes = asked + np.add.reduce(np.bitwise_count(title), axis=1, dtype=np.float32)
+    return np.float32(2) * shared / np.maximum(sizes, 1), shared / np.maximum(asked, 1)
 
 
 def _distinct(part: Field) -> Hashes:

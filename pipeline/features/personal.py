@@ -4,7 +4,7 @@ The past is read as of the request's tick, as counts are, so that late delivery 
 Letters: R requests, K candidates, H past actions, D dimensions of the item vectors.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pipeline.features.content import Vectors
 from pipeline.features.facts import Facts
 from pipeline.features.ids import Keys
-from pipeline.features.sequences import Past
-from pipeline.features.ticks import FOREVER, SEAL_MS, TICK_MS
+from pipeline.features.sequences import Ms, Past
+from pipeline.features.ticks import SEAL_MS, TICK_MS
 from pipeline.state import State
 
 Floats = NDArray[np.float32]
-Columns = dict[str, Floats]
+Columns = dict[str, NDArray[Any]]
 
 PERSONAL_NAMES: Final = (
     "past_likeness",
@@ -35,16 +35,18 @@ STRENGTH: Final = 3.0  # past actions, by weight, before their mean is half beli
 _UNKNOWN: Final = np.full((1, 1), np.nan, dtype=np.float32)
 
 
-def past_of(state: State, subject_key: Keys, tick: NDArray[np.int64]) -> Past:
-    """The last positive actions of each subject, as far as they are counted at the tick. subject_key: `[R]`."""
+def past_of(state: State, subject_key: Keys, tick: Ms, time: Ms) -> Past:
+    """The last positive actions of each subject, as far as they are counted at the tick. All `[R]`.
+
+    Without clock time, where a tick says nothing, those before the request's place in the sequence.
+    """
     if state.clock != "exact":
-        everything = np.full(len(tick), FOREVER * TICK_MS, dtype=np.int64)
-        return state.history.last(subject_key, everything, LENGTH)
+        return state.history.last(subject_key, time, LENGTH)
     return state.history.last(subject_key, tick * TICK_MS, LENGTH, tick * TICK_MS + SEAL_MS)
 
 
 def personal_columns(
-    past: Past, item: NDArray[np.int32], time: NDArray[np.int64], dear: Floats, known: tuple[Facts, Vectors, Floats]
+    past: Past, item: NDArray[np.int32], time: Ms, dear: Floats, known: tuple[Facts, Vectors, Floats]
 ) -> Columns:
     """`[R, K]` each; nan for who has no past. time: `[R]`; dear: `[R, K]`, log price over what is usual of the kind;
     known: the facts, the item vectors `[N, D]`, and how dear the past items were `[R, H]`."""
@@ -59,15 +61,15 @@ def personal_columns(
     length = np.sqrt((mean * mean).sum(axis=1))
     last = np.maximum(past.item[:, -1], 0)
     own = vectors[item]
-    dot = (own @ mean[:, :, None])[..., 0]
+    dot = np.einsum("rkd,rd->rk", own, mean)
     categories = facts.group[:, :-1]
     theirs = categories[last][:, None]
     same = (categories[item] == theirs) & (facts.groups[theirs] != 0)
     hours = (time - past.time[:, -1]) / TICK_MS
-    values: tuple[NDArray[np.floating], ...] = (
+    values: tuple[NDArray[Any], ...] = (
         dot / np.maximum(length, 1e-9)[:, None],
         dot * (total / (total + STRENGTH))[:, None],
-        (own @ vectors[last][:, :, None])[..., 0],
+        np.einsum("rkd,rd->rk", own, vectors[last]),
         np.add.reduce(same, axis=2, dtype=np.float32),
         np.log1p(np.maximum(hours, 0.0))[:, None],
         _times(past.item, item),
@@ -82,8 +84,8 @@ def personal_columns(
 def _means(past: NDArray[np.int32], weight: Floats, vectors: Vectors, dear: Floats) -> tuple[Floats, Floats]:
     """Weighted means over the past: of the vectors `[R, D]`, and of the dearness `[R]`, drawn towards 0."""
     total = np.maximum(weight.sum(axis=1), 1e-9)
-    mean = (weight[:, None] @ vectors[np.maximum(past, 0)])[:, 0] / total[:, None]
-    counted = np.where(np.isfinite(dear), weight, 0.0)
+    mean = np.einsum("rh,rhd->rd", weight, vectors[np.maximum(past, 0)]) / total[:, None]
+    counted = np.where(np.isfinite(dear), weight, np.float32(0.0))
     return mean, (counted * np.nan_to_num(dear)).sum(axis=1) / (counted.sum(axis=1) + 1.0)
 
 

@@ -64,6 +64,8 @@ class Sequences:
             return _nothing(rows, n)
         place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
         known = self.keys[place] == key
+        if not known.any():
+            return _nothing(rows, n)
         low = self.start[place]
         high = self._before(place, now)
         look = n + _LATE_SLACK

@@ -54,18 +54,17 @@ def word(token: str) -> Word:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """tokens: `[E]`; start, length: `[N]`, where each item's tokens stand."""
+    """tokens: `[E]`, the first one NO_TOKEN; start, length: `[N]`, where each item's tokens stand."""
 
     tokens: Hashes
     start: Places
     length: Places
 
-    def padded(self, item: NDArray[np.int32]) -> tuple[Places, NDArray[np.bool_]]:
-        """Places in `tokens` of the items `[M]`, `[W, M]` with W at least 1, and where there is one."""
+    def padded(self, item: NDArray[np.int32]) -> Places:
+        """Places in `tokens` of the items `[M]`, `[W, M]` with W at least 1; 0, that of NO_TOKEN, past the end."""
         length = self.length[item]
         step = np.arange(int(length.max(initial=1)))[:, None]
-        mask = step < length[None, :]
-        return np.where(mask, self.start[item][None, :] + step, 0), mask
+        return np.where(step < length, self.start[item] + step, 0)
 
     def flat(self, item: NDArray[np.int32]) -> tuple[Hashes, Places]:
         """The tokens of the items `[M]` end to end, and the place in `item` each belongs to."""
@@ -91,12 +90,12 @@ class Texts:
     @classmethod
     def of(cls, catalogue: Catalogue) -> "Texts":
         nothing = np.empty(0, dtype=np.int64)
-        blank = Field(nothing.astype(np.int32), nothing, nothing)
+        blank = Field(np.full(1, NO_TOKEN, dtype=np.int32), nothing, nothing)
         empty = cls(
             catalogue.rows.select(_SOURCES).clear(),
             blank,
             blank,
-            np.empty(0, np.uint64),
+            np.zeros(1, np.uint64),
             np.empty((0, LETTERS), np.uint64),
         )
         return empty.grown(catalogue)

@@ -1,0 +1,56 @@
+"""The lists a reranker gets in service: the latest requests through retrieval and ranking, with what was earned."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.batch import Array, Batch
+from pipeline.cascade import Cascade
+from pipeline.logs.read import Log
+from pipeline.stage import Stage
+from pipeline.state import State
+from ranking.dataset import latest_batches
+from serving.assembly import Parts, cascades
+
+MOST = 1_000  # requests: enough to see half a percent of NDCG on lists of hundreds
+
+
+def ranked_lists(
+    parts: Parts, log: Log, state: State, prepare: Sequence[Stage], share: float
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Of the latest `share` of the pages, at most MOST: scores, gains and items, `[R, K]` each, as they reach rerank.
+
+    A request's positive that is not among its candidates counts for nobody.
+    """
+    pages = log.scan("impression").select("request_id").collect().height
+    latest = min(share, MOST / max(pages, 1))
+    made = cascades(parts, state)
+    for shown, earned in latest_batches(log, state, gains=state.gains, share=latest, prepare=prepare):
+        asks_query = np.array([bool(query) for query in shown.request("normalised")])
+        for name, rows in (("search", asks_query), ("recommend", ~asks_query)):
+            if rows.any():
+                batch = _ranked(made[name], _bare(shown.rows(rows)))
+                yield batch["score"], _gains(batch.item, shown.item[rows], earned[rows]), batch.item
+
+
+def _bare(shown: Batch) -> Batch:
+    """The requests alone, without what was shown."""
+    nothing = np.empty((shown.size, 0), dtype=np.int32)
+    return Batch.of({**shown.requests, "given": nothing})
+
+
+def _ranked(cascade: Cascade, batch: Batch) -> Batch:
+    """The batch as the stage `rank` leaves it."""
+    left: list[Batch] = []
+    cascade.run(batch, observe=lambda stage, _, after: left.append(after) if "p_click" in stage.writes else None)
+    return left[0]
+
+
+def _gains(item: NDArray[np.int32], shown: NDArray[np.int32], earned: Array) -> Array:
+    """`[R, K]`: what each candidate earned where it was shown."""
+    gains = np.zeros(item.shape)
+    for place in np.flatnonzero((earned > 0).any(axis=0)):
+        hit = (item == shown[:, place, None]) & (item >= 0)
+        gains = np.where(hit, np.maximum(gains, earned[:, place, None]), gains)
+    return gains
