@@ -13,6 +13,7 @@ import click
 
 from pipeline import bundle as store
 from pipeline.console import Commands, counted, duration, pairs, show
+from pipeline.errors import InputError
 from pipeline.progress import progress
 from pipeline.threads import configure_threads
 
@@ -227,6 +228,8 @@ def bundle() -> None:
 @as_json
 def bundle_list(root: Path, json_: bool) -> None:
     """The bundles under ROOT; the current one is marked."""
+    if not root.is_dir():
+        raise InputError("ROOT", "a bundles root; `podium train` writes one", place=str(root))
     names, serving = store.bundles(root), store.current(root)
     marked = {name: "current" if name == serving else "" for name in names}
     show({"bundles": names, "current": serving}, json_, lambda: [f"{n}  {mark}" for n, mark in marked.items()])
@@ -274,9 +277,12 @@ def bundle_rollback(root: Path, json_: bool) -> None:
 @click.option("--at", type=int, help="Time of the request in ms.  [default: the bundle's cutoff]")
 def explain(path: Path, user: str, query: str, item: str, at: int | None) -> None:
     """Why an item is, or is not, on the page."""
+    from pipeline.logs.wire import MAX_TIME
     from serving.engine import Engine
     from serving.ports import Ask
 
+    if at is not None and not 0 <= at < MAX_TIME:
+        raise InputError("--at", "milliseconds since 1970, up to 2100", received=at)
     engine = Engine(path)
     surface = "search" if query else "recommend"
     ask = Ask("explain", engine.bundle.cutoff if at is None else at, user, query, surface)

@@ -19,6 +19,12 @@ class Commands(click.Group):
         except PodiumError as error:
             click.echo(f"podium {ctx.invoked_subcommand}: {error}", err=True)
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.filename is None:  # a closed pipe is click's to answer
+                raise
+            place = f"{error.filename}: a path that can be used here ({error.strerror})"
+            click.echo(f"podium {ctx.invoked_subcommand}: {place}", err=True)
+            sys.exit(InputError.exit_code)
 
 
 def show(values: Mapping[str, Any], json_: bool, lines: Callable[[], list[str]] | None = None) -> None:

@@ -31,7 +31,7 @@ class Boosted:
         """Raw scores `[n]` (log-odds of a click, or a grade) of rows `[n, F]`."""
         if not len(rows):
             return np.empty(0)
-        raw = self.booster.predict(rows, raw_score=True, num_threads=threads)
+        raw = self.booster.predict(rows, raw_score=True, num_threads=threads, predict_disable_shape_check=True)
         return np.asarray(raw, dtype=np.float64)
 
     def save(self, path: Path) -> None:
@@ -58,11 +58,13 @@ class Boosted:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """rows: `[n, F]`; target: `[n]`, 0 or 1, or grades; sizes: rows of each group one after the other, or none."""
+    """rows: `[n, F]`; target: `[n]`, 0 or 1, or grades; sizes: rows of each group one after the other, or none;
+    offset: `[n]` log-odds that the trees add to and need not explain, or none."""
 
     rows: NDArray[np.float32]
     target: NDArray[np.float64]
     sizes: NDArray[np.int64] | None = None
+    offset: NDArray[np.float64] | None = None
 
 
 def train(
@@ -118,7 +120,8 @@ def _dataset(part: Examples, params: dict[str, Any], like: lgb.Dataset | None) -
     if part.sizes is not None:
         levels = np.array(params["label_gain"])
         label = np.abs((np.exp2(label) - 1.0)[:, None] - levels[None, :]).argmin(axis=1)
-    return lgb.Dataset(part.rows, label=label, group=part.sizes, params=params, reference=like)
+    given = part.offset
+    return lgb.Dataset(part.rows, label=label, group=part.sizes, init_score=given, params=params, reference=like)
 
 
 def check_model(text: str, features: int) -> None:

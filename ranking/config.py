@@ -10,10 +10,10 @@ from pipeline.config import Config
 class RankingConfig(Config):
     """Gradient boosted trees for clicks, calibrated, turned into expected gain."""
 
-    trees: int = Field(500, ge=1, le=5_000, description="most trees; early stopping mostly takes fewer")
+    trees: int = Field(200, ge=1, le=5_000, description="most trees; early stopping mostly takes fewer")
     leaves: int = Field(15, ge=2, le=1_024, description="leaves of a tree")
-    learning_rate: float = Field(0.04, gt=0, le=1, description="share of each tree that is believed")
-    patience: int = Field(60, ge=1, description="trees without improvement before training stops")
+    learning_rate: float = Field(0.1, gt=0, le=1, description="share of each tree that is believed")
+    patience: int = Field(30, ge=1, description="trees without improvement before training stops")
     least_rows: int = Field(50, ge=1, description="rows in a leaf, at least")
     least_share: float = Field(0.002, ge=0, le=0.5, description="rows in a leaf, as a share of the training rows")
     feature_share: float = Field(0.7, gt=0, le=1, description="share of the features each tree may use")

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.batch import Array, Batch
+from pipeline.batch import Array, Batch, Mask
 from pipeline.features.ids import key_column
 from pipeline.features.plain import FeatureSet
 from pipeline.filters import NO_FILTERS
@@ -28,6 +28,26 @@ REQUESTS_AT_ONCE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """Where items stood: position `[n]`, -1 where the log does not say; chance `[n]`: P(item at its place), where the
+    order was drawn with known chances, else nan."""
+
+    position: NDArray[np.int32]
+    chance: NDArray[np.float64]
+
+    @property
+    def drawn(self) -> Mask:
+        return (self.position >= 0) & (self.chance < 1.0)
+
+    @classmethod
+    def unknown(cls, size: int) -> "Placed":
+        return cls(np.full(size, -1, dtype=np.int32), np.full(size, np.nan))
+
+    def part(self, rows: slice) -> "Placed":
+        return Placed(self.position[rows], self.chance[rows])
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """features: `[n, F]`; grade: `[n]` gain earned; request: `[n]`, numbered in order of time; requests: R."""
 
@@ -35,12 +55,14 @@ class Rows:
     grade: NDArray[np.float64]
     request: NDArray[np.int64]
     requests: int
+    placed: Placed
 
     def between(self, first: int, last: int) -> "Rows":
         """The rows of requests `first` up to, not including, `last`."""
         low, high = np.searchsorted(self.request, [first, last])
         part = slice(int(low), int(high))
-        return Rows(self.features[part], self.grade[part], self.request[part] - first, last - first)
+        requests = self.request[part] - first
+        return Rows(self.features[part], self.grade[part], requests, last - first, self.placed.part(part))
 
 
 def shown_rows(
@@ -71,8 +93,16 @@ def latest_batches(
 
 def _shown_cells(impressions: pl.DataFrame, log: Log, gains: Mapping[str, float]) -> pl.DataFrame:
     earned = grades(attribute(impressions, log.frame("feedback")), gains)
-    cells = impressions.select("row", "request_id", cell="items").explode("cell", empty_as_null=False)
-    cells = cells.select("row", "request_id", pl.col("cell").struct.field("item_id"))
+    cells = impressions.select("row", "request_id", "explored", "order", cell="items")
+    cells = cells.explode("cell", empty_as_null=False)
+    place, chance = (pl.col("cell").struct.field(name) for name in ("position", "marginal"))
+    cells = cells.select(
+        "row",
+        "request_id",
+        pl.col("cell").struct.field("item_id"),
+        position=pl.when(pl.col("order") != "unknown").then(place).fill_null(-1),
+        chance=pl.when("explored").then(chance).cast(pl.Float64).fill_null(float("nan")),
+    )
     return cells.join(earned, on=["request_id", "item_id"], how="left", maintain_order="left")
 
 
@@ -91,6 +121,7 @@ def judged_rows(log: Log, state: State, features: FeatureSet, *, prepare: Sequen
         .with_columns(request_id=pl.col("query"), **{name: pl.lit(value) for name, value in nobody.items()})
     )
     cells = judged.join(requests.select("row", "query"), on="query").sort("row", "item_id")
+    cells = cells.with_columns(position=pl.lit(-1, dtype=pl.Int32), chance=pl.lit(float("nan")))
     return _rows(requests, cells, (state, features), prepare)
 
 
@@ -135,7 +166,7 @@ def _pages(impressions: pl.DataFrame) -> pl.DataFrame:
 def _rows(
     requests: pl.DataFrame, cells: pl.DataFrame, known: tuple[State, FeatureSet], prepare: Sequence[Stage]
 ) -> Rows:
-    """requests: with `row`, in order; cells: row, item_id, grade, sorted by row."""
+    """requests: with `row`, in order; cells: row, item_id, grade, position, chance, sorted by row."""
     state, features = known
     found, grade, request = [], [], []
     for first, batch, grades_ in _batches(requests, cells, state):
@@ -144,8 +175,9 @@ def _rows(
         grade.append(grades_[batch.mask])
         request.append(first + np.nonzero(batch.mask)[0])
     if not found:
-        return Rows(np.empty((0, 0), np.float32), np.empty(0), np.empty(0, np.int64), 0)
-    return Rows(np.concatenate(found), np.concatenate(grade), np.concatenate(request), len(requests))
+        return Rows(np.empty((0, 0), np.float32), np.empty(0), np.empty(0, np.int64), 0, Placed.unknown(0))
+    placed = Placed(cells["position"].to_numpy(), cells["chance"].to_numpy())
+    return Rows(np.concatenate(found), np.concatenate(grade), np.concatenate(request), len(requests), placed)
 
 
 def _batches(

@@ -48,7 +48,8 @@ class Rank:
     def run(self, batch: Batch) -> Batch:
         mask, features = batch.mask, batch["features"]
         predicted = np.full(mask.shape, np.nan)
-        predicted[mask] = self.ranker.predict(features[mask], self.threads)
+        rows = features.reshape(-1, features.shape[-1]) if mask.all() else features[mask]
+        predicted[mask] = self.ranker.predict(rows, self.threads)
         if self.ranker.about.target == "grade":
             none = np.full(mask.shape, np.nan)
             return batch.with_columns(p_click=none, p_convert=none, score=predicted)

@@ -1,7 +1,7 @@
 """Train the ranker from a log: clicks where there are impressions, else grades where there are judgments."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from pipeline.metrics.binary import auc, expected_calibration_error, grouped_auc
 from pipeline.metrics.ranking import ndcg
 from pipeline.stage import Stage
 from pipeline.state import State
+from ranking.bias import examination, position_ratios
 from ranking.boosted import Boosted, Examples, train
 from ranking.calibration import isotonic, line, logit, platt
 from ranking.config import RankingConfig
@@ -75,25 +76,54 @@ def fit_clicks(
     """Trees for clicks, blended with a smoothed rate as far as the latest requests say so, and calibrated on them.
 
     The blend is the gate: where the trees do not clearly order better than the rate, the rate alone is shipped.
+    Position bias, where pages in a drawn order tell it, is taken out of the order. It stays in the calibration:
+    p_click is the chance of a click at the places where the log shows such items.
     """
     if rows.requests < config.least_requests or np.count_nonzero(rows.grade) < config.least_positives:
         return None
     parts = Parts.of(rows, config.latest_share)
-    learn, choose = (
-        Examples(part.features, (part.grade > 0).astype(np.float64)) for part in (parts.learn, parts.choose)
-    )
+    ratios = _ratios(parts.learn)
+    learn, choose = _examples(parts.learn, ratios), _examples(parts.choose, ratios)
     if any(part.target.min(initial=1) == part.target.max(initial=0) for part in (learn, choose)):
         return None
     trees = train(learn, choose, config=config, seed=seed)
-    rate = _best_rate(parts.learn, have)
+    rate = _best_rate(_corrected(parts.learn, ratios), have)
     raw, own = trees.predict(parts.choose.features), logit(parts.choose.features[:, have.index(rate)])
-    found = np.stack([_ndcgs(parts.choose, blend(raw, own, trust)) for trust in TRUSTS])
+    judged = _corrected(parts.choose, ratios)
+    found = np.stack([_ndcgs(judged, blend(raw, own, trust)) for trust in TRUSTS])
     trust = least_trust(found)
     slope, intercept, steps = _calibrated(blend(raw, own, trust), choose.target, config.calibration)
     about = About("click", have, have if trust > 0 else (), rate, trust, slope, intercept, dict(config.gains))
     ranker = Ranker(about, trees if trust > 0 else None, steps)
     shipped = {"trust": trust, "trees": float(trees.booster.num_trees())}
-    return ranker, _click_metrics(parts, ranker, trees) | shipped
+    return ranker, _click_metrics(parts, ranker, trees) | shipped | _bias_metrics(parts.learn, ratios)
+
+
+def _ratios(rows: Rows) -> Floats:
+    """Examination of each place over the first's, from the pages whose order was drawn; empty without such pages."""
+    drawn, placed = rows.placed.drawn, rows.placed
+    clicked = (rows.grade[drawn] > 0).astype(np.float64)
+    return position_ratios(placed.position[drawn], clicked, 1.0 / placed.chance[drawn])
+
+
+def _examples(rows: Rows, ratios: Floats) -> Examples:
+    """Clicks to learn from. What the place explains is given, so that the trees say what holds at the first place."""
+    clicked = (rows.grade > 0).astype(np.float64)
+    if not len(ratios):
+        return Examples(rows.features, clicked)
+    usual = logit(np.array([clicked.mean()]))[0] if len(clicked) else 0.0
+    return Examples(rows.features, clicked, offset=usual + np.log(examination(ratios, rows.placed.position)))
+
+
+def _corrected(rows: Rows, ratios: Floats) -> Rows:
+    """With each gain over the examination of its place: what would have been earned had all been looked at."""
+    return replace(rows, grade=rows.grade / examination(ratios, rows.placed.position))
+
+
+def _bias_metrics(rows: Rows, ratios: Floats) -> dict[str, float]:
+    pages = len(np.unique(rows.request[rows.placed.drawn]))
+    found = {f"position_ratio_{place}": float(ratio) for place, ratio in enumerate(ratios[:10]) if place}
+    return {"position_pages": float(pages)} | found
 
 
 def fit_grades(

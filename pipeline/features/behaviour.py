@@ -120,7 +120,7 @@ def segment_columns(state: State, item: Ints, tick: Ints, segment_key: Keys, log
     return _where(known[:, None], SEGMENT_NAMES, values)
 
 
-def taste_columns(state: State, item: Ints, tick: Ints, subject_key: Keys, facts: Facts) -> Columns:
+def taste_columns(state: State, item: NDArray[np.int32], tick: Ints, subject_key: Keys, facts: Facts) -> Columns:
     """Share of the subject's positives in the item's category, level by level, and brand, shrunk towards 0.
 
     subject_key: `[R]`, 0 = nobody; nan for nobody, and where the item has no such group.
@@ -129,14 +129,15 @@ def taste_columns(state: State, item: Ints, tick: Ints, subject_key: Keys, facts
     if not known.any():
         return dict.fromkeys(TASTE_NAMES, _UNKNOWN)
     layers = state.counters["affinity"]
-    total = _positives(layers, pair(subject_key, np.zeros_like(subject_key)), tick)
     group = facts.group[item]
     # Candidates share few groups: each is looked up once for a request.
     asked = np.zeros(len(facts.groups), dtype=np.bool_)
     asked[group] = True
     few = np.flatnonzero(asked)
-    each = _positives(layers, pair(subject_key[:, None], facts.groups[few]), tick[:, None])
-    share = each / (total + TASTE_STRENGTH)[:, None]
+    keys = np.append(facts.groups[few], 0)
+    each = _positives(layers, pair(subject_key[:, None], keys), tick[:, None])
+    total = each[:, -1]
+    share = each[:, :-1] / (total + TASTE_STRENGTH)[:, None]
     share[~known] = np.nan
     share[:, facts.groups[few] == 0] = np.nan
     place = np.zeros(len(facts.groups), dtype=np.int64)

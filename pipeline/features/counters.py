@@ -63,17 +63,20 @@ class Counters:
         """Counts up to a tick. key and tick broadcast to `[...]`; returns `[..., A]`, zeros for unknown keys."""
         key, tick = np.asarray(key), np.asarray(tick)
         shape = np.broadcast_shapes(key.shape, tick.shape)
-        found = np.zeros((int(np.prod(shape)), len(self.names)), dtype=np.int32)
-        if len(self.keys):
-            place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
-            # Most keys of pairs are unknown: only the known ones are looked for again.
-            asked = np.flatnonzero(np.broadcast_to(self.keys[place] == key, shape))
-            limit = np.clip(tick, 0, (1 << _TICK_BITS) - 1)
+        found = np.zeros((*shape, len(self.names)), dtype=np.int32)
+        if not len(self.keys):
+            return found
+        place = np.minimum(self.keys.searchsorted(key), len(self.keys) - 1)
+        # Most keys of pairs are unknown: only the known ones are looked for again.
+        known = self.keys[place] == key
+        asked = np.flatnonzero(known if known.shape == shape else np.broadcast_to(known, shape))
+        if len(asked):
+            limit = np.minimum(np.maximum(tick, 0), (1 << _TICK_BITS) - 1)
             wanted = ((place << _TICK_BITS) | limit).reshape(-1)[asked]
-            row = np.searchsorted(self.code, wanted, side="right") - 1
+            row = self.code.searchsorted(wanted, side="right") - 1
             own = (row >= 0) & (self.code[np.maximum(row, 0)] >> _TICK_BITS == wanted >> _TICK_BITS)
-            found[asked[own]] = self.total[row[own]]
-        return found.reshape(*shape, len(self.names))
+            found.reshape(-1, len(self.names))[asked[own]] = self.total[row[own]]
+        return found
 
     def first(self, key: Keys) -> Ticks:
         """The first tick that counts anything of a key, `UNCOUNTED` for unknown keys; shape as `key`."""
@@ -94,7 +97,8 @@ class Counters:
     @classmethod
     def open(cls, folder: Path, name: str, names: tuple[str, ...]) -> "Counters":
         """Raises ArtifactError for arrays that cannot be read."""
-        parts = {part: read_array(folder / f"{name}.{part}.npy") for part in ("keys", "code", "total")}
+        # As plain arrays over the mapped file: the class of memory maps makes every small look-up slower.
+        parts = {part: np.asarray(read_array(folder / f"{name}.{part}.npy")) for part in ("keys", "code", "total")}
         return cls(names, **parts)
 
     def _arrays(self) -> Mapping[str, NDArray[np.integer]]:

@@ -199,7 +199,7 @@ def _match(
     at = texts.title.padded(item)
     title, shapes = texts.title.tokens[at], texts.shapes[at]
     letters = np.bitwise_count(shapes)
-    words, owner = texts.text.flat(item)
+    words, ends = texts.text.spans(item)
     norm = [_norm(part, item, mean) for part, mean in zip((texts.title, texts.text), stats.mean_length, strict=True)]
     idf = stats.idf(query.hashes).astype(np.float32)[row]
     length = query.length[row]
@@ -209,7 +209,8 @@ def _match(
         term, real, final = query.hashes[row, t], t < length, t == length - 1
         equal = title == term
         in_title = np.add.reduce(equal.view(np.uint8), axis=0)
-        hits = owner[np.flatnonzero(words == (term if len(term) == 1 else term[owner]))]
+        each = term if len(term) == 1 else np.repeat(term, texts.text.length[item])
+        hits = ends.searchsorted(np.flatnonzero(words == each), side="right")
         in_text = np.bincount(hits, minlength=len(item))
         has, found = in_title > 0, in_title.astype(np.float32)
         sums.title += idf[:, t, 0] * _saturated(found, norm[0])

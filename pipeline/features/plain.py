@@ -177,10 +177,8 @@ class FeatureSet:
         """What the items are."""
         item, time = batch.item, batch.request("time")
         _, usual = self.memory.kinds(facts, self.fitted)
-        if len(time) == 1:
-            price = state.catalogue.at(int(time[0])).price[item]
-        else:
-            price = facts.price(item, time[:, None])
+        alone = len(time) == 1
+        price = state.catalogue.at(int(time[0])).price[item] if alone else facts.price(item, time[:, None])
         log_price = _log(price)
         region, segment = facts.region[item], batch.request("segment_key")[:, None]
         matches = np.where((region != 0) & (segment != 0), region == segment, np.nan)

@@ -99,7 +99,7 @@ class Sequences:
     def open(cls, folder: Path, name: str) -> "Sequences":
         """Raises ArtifactError for arrays that cannot be read."""
         parts = ("keys", "start", "time", "received", "item", "action")
-        return cls(*(read_array(folder / f"{name}.{part}.npy") for part in parts))
+        return cls(*(np.asarray(read_array(folder / f"{name}.{part}.npy")) for part in parts))
 
 
 def _nothing(rows: int, n: int) -> Past:

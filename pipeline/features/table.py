@@ -43,6 +43,11 @@ class ItemTable:
         self._base: tuple[_Of, Table] | None = None
         self._whole: tuple[_Of, Counters, Table] | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether a table has been made."""
+        return self._whole is not None
+
     def at(self, state: State, tick: int, group: Keys, priors: Priors, names: tuple[str, ...]) -> Table | None:
         """`[N, len(names)]`, None as long as it is not worth its making. group: `[N]`, each item's top category."""
         layers = state.counters["items"]

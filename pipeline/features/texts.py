@@ -68,10 +68,16 @@ class Field:
 
     def flat(self, item: NDArray[np.int32]) -> tuple[Hashes, Places]:
         """The tokens of the items `[M]` end to end, and the place in `item` each belongs to."""
+        words, ends = self.spans(item)
+        return words, np.repeat(np.arange(len(item)), np.diff(ends, prepend=0))
+
+    def spans(self, item: NDArray[np.int32]) -> tuple[Hashes, Places]:
+        """The tokens of the items `[M]` end to end, and where each item's end, `[M]`."""
         length = self.length[item]
-        owner = np.repeat(np.arange(len(item)), length)
-        skipped = self.start[item] - (np.cumsum(length) - length)
-        return self.tokens[np.arange(len(owner)) + skipped[owner]], owner
+        ends = length.cumsum()
+        skipped = np.repeat(self.start[item] - (ends - length), length)
+        skipped += np.arange(len(skipped))
+        return self.tokens[skipped], ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.errors import PodiumError
+from pipeline.errors import InputError, PodiumError
 
 _GROUP_ROWS: Final = 20_000  # rows of one transaction, so that no caller waits long for others
 _WAITING: Final = 4_096  # batches that may wait for the writer
@@ -173,7 +173,10 @@ class EventStore:
 
 
 def open_database(url: str, synchronous: str, tables: sa.MetaData) -> sa.Engine:
-    """A SQLAlchemy engine with these tables; on SQLite in WAL mode with the given `synchronous` (FULL, OFF, ...)."""
+    """A SQLAlchemy engine with these tables; on SQLite in WAL mode with the given `synchronous` (FULL, OFF, ...).
+
+    Raises InputError when there is no database to be opened; passwords of `url` are not told.
+    """
     engine = sa.create_engine(url)
 
     def configure(connection: Any, _: object) -> None:
@@ -184,12 +187,16 @@ def open_database(url: str, synchronous: str, tables: sa.MetaData) -> sa.Engine:
 
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", configure)
-    with engine.begin() as connection:
-        # One statement each, so that workers that start together do not trip over each other's tables.
-        for table in tables.sorted_tables:
-            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-            for index in table.indexes:
-                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+    try:
+        with engine.begin() as connection:
+            # One statement each, so that workers that start together do not trip over each other's tables.
+            for table in tables.sorted_tables:
+                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+    except sa.exc.DBAPIError as error:
+        engine.dispose()
+        raise InputError("database", f"one that can be opened ({error.orig})", place=str(engine.url)) from error
     return engine
 
 

@@ -1,7 +1,6 @@
 """Wrong arguments, folders and files of every command but `ingest`."""
 
 import json
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -44,6 +43,12 @@ def test_a_market_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
     assert out.read_text() == "mine"
 
 
+def check_command(command: str, args: Words, words: Words, places: dict[str, Path], out: Path) -> None:
+    """The command with these arguments is refused, and leaves nothing at `out`."""
+    check_refused(podium(command, *(arg.format(**places) for arg in args), "--out", out, "--json"), *words)
+    assert not out.exists()
+
+
 # {log}: a whole log, {train}: a side of a split, {bare}: a folder, {file}: a file, {order}: a log without clock
 SPLITS: dict[str, tuple[Words, Words]] = {
     "a log that is missing": (("{bare}/absent",), ("logs", "manifest.json", "absent")),
@@ -71,28 +76,9 @@ SPLITS: dict[str, tuple[Words, Words]] = {
 }
 
 
-@pytest.fixture
-def places(shop: Shop, tmp_path: Path) -> dict[str, Path]:
-    """Folders and files the arguments name."""
-    found = {name: tmp_path / name for name in ("bare", "file", "binary", "order", "unknown", "torn")}
-    found["bare"].mkdir()
-    found["file"].write_text("ann\n")
-    found["binary"].write_bytes(b"\xff\xfe\x00ann")
-    for name, text in {"unknown": '{"schema": 9}', "torn": "{", "order": ""}.items():
-        shutil.copytree(shop.log, found[name])
-        (found[name] / "manifest.json").write_text(text)
-    (found["order"] / "manifest.json").write_text(json.dumps({"schema": 1, "clock": "order"}))
-    sides = {name: shop.split / name for name in ("train", "valid", "test")}
-    return {**found, **sides, "log": shop.log, "bundle": shop.bundle, "bundles": shop.bundles}
-
-
 @pytest.mark.parametrize(("args", "words"), SPLITS.values(), ids=SPLITS)
-def test_a_split_that_cannot_be_is_refused(
-    args: Words, words: Words, places: dict[str, Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "sides"
-    check_refused(podium("split", *(arg.format(**places) for arg in args), "--out", out, "--json"), *words)
-    assert not out.exists()
+def test_a_split_that_cannot_be_is_refused(args: Words, words: Words, places: dict[str, Path], tmp_path: Path) -> None:
+    check_command("split", args, words, places, tmp_path / "sides")
 
 
 @pytest.mark.parametrize("what", ["file", "bare"])
@@ -114,9 +100,7 @@ LEARNED: dict[str, tuple[Words, Words]] = {
 def test_a_training_that_cannot_be_is_refused(
     args: Words, words: Words, places: dict[str, Path], tmp_path: Path
 ) -> None:
-    out = tmp_path / "bundles"
-    check_refused(podium("train", *(arg.format(**places) for arg in args), "--out", out, "--json"), *words)
-    assert not out.exists()
+    check_command("train", args, words, places, tmp_path / "bundles")
 
 
 def test_a_log_without_events_trains_a_bundle_that_says_what_was_left_out(tmp_path: Path) -> None:
@@ -162,9 +146,7 @@ EVALUATED: dict[str, tuple[Words, Words]] = {
 def test_an_evaluation_that_cannot_be_is_refused(
     args: Words, words: Words, places: dict[str, Path], tmp_path: Path
 ) -> None:
-    out = tmp_path / "report"
-    check_refused(podium("evaluate", *(arg.format(**places) for arg in args), "--out", out, "--json"), *words)
-    assert not out.exists()
+    check_command("evaluate", args, words, places, tmp_path / "report")
 
 
 @pytest.mark.parametrize("rows", [[], [{"event_id": "u", "type": "user", "time": 1_767_600_000_000, "user_id": "a"}]])
@@ -206,9 +188,14 @@ LISTS: dict[str, tuple[bytes, bytes, str, Words]] = {
 def test_lists_that_cannot_be_measured_are_refused(
     run: bytes, qrels: bytes, metric: str, words: Words, tmp_path: Path
 ) -> None:
-    (tmp_path / "run.txt").write_bytes(run)
-    (tmp_path / "qrels.txt").write_bytes(qrels)
-    args = ("--run", tmp_path / "run.txt", "--qrels", tmp_path / "qrels.txt", "-m", metric, "--json")
+    check_lists((run, qrels, metric), words, tmp_path)
+
+
+def check_lists(given: tuple[bytes, bytes, str], words: Words, folder: Path) -> None:
+    """A run, judgments and a metric that `podium metrics` refuses."""
+    (folder / "run.txt").write_bytes(given[0])
+    (folder / "qrels.txt").write_bytes(given[1])
+    args = ("--run", folder / "run.txt", "--qrels", folder / "qrels.txt", "-m", given[2], "--json")
     check_refused(podium("metrics", *args), *words)
 
 
@@ -261,20 +248,49 @@ OTHERS: dict[str, tuple[Words, Words]] = {
         ("host", "keys", "'0.0.0.0'"),
     ),
     "no events to export": (("events", "export", "--root", "{bare}", "--out", "{bare}/log"), ("--root", "events.db")),
-    "a replay of no log": (("replay", "--url", "http://127.0.0.1:9", "--logs", "{bare}", "--out", "{bare}/r"), ("logs",)),
+    "a replay of no log": (
+        ("replay", "--url", "http://127.0.0.1:9", "--logs", "{bare}", "--out", "{bare}/r"),
+        ("logs",),
+    ),
     "a replay of no service": (
         ("replay", "--url", "http://127.0.0.1:9", "--logs", "{test}", "--sample", "1", "--out", "{bare}/r"),
         ("--url", "127.0.0.1:9"),
     ),
     "a replay of no address": (("replay", "--url", "nowhere", "--logs", "{test}", "--out", "{bare}/r"), ("--url",)),
+    "a database that is none": (
+        ("events", "export", "--root", "{spoilt}", "--out", "{bare}/log"),
+        ("database", "events.db"),
+    ),
+    "keys that are no JSON": (("serve", "--bundle", "{bundle}", "--root", "{spoilt}"), ("keys.json", "JSON list")),
+    "a key beside such keys": (
+        ("keys", "add", "app", "--root", "{spoilt}", "--scope", "read"),
+        ("keys.json", "JSON list"),
+    ),
+    "a root that is a file": (
+        ("keys", "add", "app", "--root", "{file}", "--scope", "read"),
+        ("file: a path", "exists"),
+    ),
+    "a market below a file": (("simulate", "{file}/market", "--world", "tiny"), ("file/market: a path", "directory")),
+    "bundles below a file": (("train", "--logs", "{train}", "--out", "{file}"), ("file", "a path", "directory")),
+    "a configuration nowhere": (("init", "{bare}/absent/podium.toml"), ("podium.toml: a path", "No such file")),
+    "bundles of nowhere": (("bundle", "list", "{bare}/absent"), ("ROOT", "a bundles root", "absent")),
+    "a run that is a folder": (
+        ("metrics", "--run", "{bare}", "--qrels", "{file}", "-m", "mrr"),
+        ("bare", "existing file"),
+    ),
+    "a moment of text": (("explain", "--bundle", "{bundle}", "--item", "i1", "--at", "now"), ("--at", "integer")),
+    "a moment before 1970": (("explain", "--bundle", "{bundle}", "--item", "i1", "--at", "-5"), ("--at", "1970")),
     "a key of no scope": (("keys", "add", "app", "--root", "{bare}"), ("--scope",)),
     "a key of an unknown scope": (("keys", "add", "app", "--root", "{bare}", "--scope", "all"), ("--scope", "'all'")),
-    "a demo of no log": (("demo", "--logs", "{bare}", "--no-serve", "--out", "{bare}/demo"), ("source", "known format")),
+    "a demo of no log": (
+        ("demo", "--logs", "{bare}", "--no-serve", "--out", "{bare}/demo"),
+        ("source", "known format"),
+    ),
     "a demo of no world": (("demo", "--world", "x", "--no-serve", "--out", "{bare}/demo"), ("world", "one of", "'x'")),
 }
 
 
 @pytest.mark.parametrize(("args", "words"), OTHERS.values(), ids=OTHERS)
 def test_a_question_no_command_understands_is_refused(args: Words, words: Words, places: dict[str, Path]) -> None:
-    quiet = ("--json",) if args[0] in ("demo", "replay", "events") else ()
+    quiet = ("--json",) if args[0] in ("demo", "replay", "events", "simulate", "train", "metrics") else ()
     check_refused(podium(*(arg.format(**places) for arg in args), *quiet), *words)

@@ -238,14 +238,18 @@ COLUMNS: dict[str, tuple[dict[str, list[Any]], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("changes", "field", "reason"), COLUMNS.values(), ids=COLUMNS)
-def test_a_bad_row_of_a_table_goes_to_quarantine(
-    changes: dict[str, list[Any]], field: str, reason: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "events.parquet"
+def check_table(case: str, folder: Path) -> None:
+    """The one row of a table is quarantined."""
+    changes, field, reason = COLUMNS[case]
+    path = folder / "events.parquet"
     path.write_bytes(parquet(pl.DataFrame(ROW | changes)))
-    done = podium("ingest", "podium", path, "--out", tmp_path / "log", "--json")
-    check_quarantined(done, tmp_path / "log", 1, field, reason)
+    done = podium("ingest", "podium", path, "--out", folder / "log", "--json")
+    check_quarantined(done, folder / "log", 1, field, reason)
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_a_bad_row_of_a_table_goes_to_quarantine(case: str, tmp_path: Path) -> None:
+    check_table(case, tmp_path)
 
 
 # what is asked, with {src} a folder with sound events; words of the error
@@ -289,12 +293,23 @@ def test_blank_lines_and_carriage_returns_are_no_events(tmp_path: Path) -> None:
     assert (done.code, json.loads(done.out)["read"]) == (0, 1), done.err
 
 
-@pytest.mark.parametrize("reach", ["folder of other files", "file"])
-def test_a_log_never_grows_over_what_is_no_log(reach: str, tmp_path: Path) -> None:
-    events, out = tmp_path / "events.jsonl", tmp_path / "out"
+def check_over_a_file(folder: Path) -> None:
+    """A file of the user's is no place for a log, and stays as it is."""
+    events, out = folder / "events.jsonl", folder / "thesis.txt"
     events.write_bytes(jsonl(GOOD["item"]))
-    kept = out / "thesis.txt" if reach == "folder of other files" else out
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text("mine")
+    out.write_text("mine")
     check_refused(podium("ingest", "podium", events, "--out", out, "--json"), "--out", str(out))
-    assert kept.read_text() == "mine"
+    assert out.read_text() == "mine"
+
+
+def test_a_log_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
+    check_over_a_file(tmp_path)
+
+
+def test_a_log_never_takes_the_place_of_a_folder_of_other_files(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(jsonl(GOOD["item"]))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    args = ("ingest", "podium", tmp_path / "events.jsonl", "--out", tmp_path / "out", "--json")
+    check_refused(podium(*args), "--out", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"

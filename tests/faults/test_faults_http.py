@@ -2,49 +2,12 @@
 answer."""
 
 import json
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fault_checks import Shop, check_problem
-
-from serving.app import create_app
-from serving.auth import add_key, new_key
-from serving.engine import Engine
-from serving.settings import Settings
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # starlette would rather have a client that is not packaged yet
-    from starlette.testclient import TestClient
+from fault_checks import Caller, check_problem
 
 Words = tuple[str, ...]
-
-
-class Caller:
-    """A running service and three callers of it, each with one scope."""
-
-    def __init__(self, client: TestClient, secrets: dict[str, str]) -> None:
-        self.client, self.secrets = client, secrets
-
-    def __call__(self, method: str, path: str, scope: str = "read", **given: Any) -> Any:
-        headers = {"X-API-Key": self.secrets[scope], **given.pop("headers", {})}
-        return self.client.request(method, path, headers=headers, **given)
-
-    def raw(self, path: str, body: bytes, content: str = "application/json") -> Any:
-        return self("POST", path, scope="write", content=body, headers={"Content-Type": content})
-
-
-@pytest.fixture(scope="module")
-def call(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
-    root = tmp_path_factory.mktemp("root")
-    secrets = {}
-    for scope, scopes in {"read": ["read"], "write": ["read", "write"], "admin": ["admin"]}.items():
-        secrets[scope], key = new_key(scope, scopes)
-        add_key(root / "keys.json", key)
-    settings = Settings(root=root, bundles=shop.bundles)
-    with TestClient(create_app(lambda: Engine(shop.bundle), settings), raise_server_exceptions=False) as client:
-        yield Caller(client, secrets)
 
 
 # path, body, what the problem names; all are 422
@@ -192,7 +155,14 @@ CALLS: dict[str, tuple[str, str, str, dict[str, Any], int, Words]] = {
     "an unknown placement": ("GET", "/v1/suggest?placement=top", "read", {}, 422, ("placement", "complete")),
     "no prefix": ("GET", "/v1/suggest", "read", {}, 422, ("prefix", "required")),
     "a limit of 0": ("GET", "/v1/suggest?prefix=r&limit=0", "read", {}, 422, ("limit", "greater than or equal to 1")),
-    "a limit of many": ("GET", "/v1/suggest?prefix=r&limit=999", "read", {}, 422, ("limit", "less than or equal to 50")),
+    "a limit of many": (
+        "GET",
+        "/v1/suggest?prefix=r&limit=999",
+        "read",
+        {},
+        422,
+        ("limit", "less than or equal to 50"),
+    ),
     "a limit of text": ("GET", "/v1/suggest?prefix=r&limit=ten", "read", {}, 422, ("limit", "integer")),
     "an unknown parameter": ("GET", "/v1/suggest?prefix=r&size=3", "read", {}, 422, ("size", "not a field")),
     "no item to come back from": ("GET", "/v1/suggest?placement=back", "read", {}, 422, ("item_id", "required")),
@@ -210,14 +180,14 @@ CALLS: dict[str, tuple[str, str, str, dict[str, Any], int, Words]] = {
         *(422, ("bundle", "one of")),
     ),
     "nothing to go back to": ("POST", "/v1/bundle/rollback", "admin", {}, 422, ("rollback", "there is none")),
-    "a rule that is no rule": ("PUT", "/v1/rules/r1", "admin", {"json": {"pin": "i1"}}, 422, ()),
-    "a rule to delete that is not there": ("DELETE", "/v1/rules/none", "admin", {}, 404, ()),
+    "rules that are no list": ("PUT", "/v1/rules", "admin", {"json": 5}, 422, ("rules", "a list of rules")),
+    "a rule that is no rule": ("PUT", "/v1/rules", "admin", {"json": [{"pin": "i1"}]}, 422, ("rules[0]",)),
+    "a rule that is text": ("PUT", "/v1/rules", "admin", {"json": ["pin"]}, 422, ("rules[0]", "an object")),
+    "a rule to delete that is not there": ("DELETE", "/v1/rules?id=none", "admin", {}, 404, ("id", "'none'")),
 }
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "scope", "given", "status", "words"), CALLS.values(), ids=CALLS
-)
+@pytest.mark.parametrize(("method", "path", "scope", "given", "status", "words"), CALLS.values(), ids=CALLS)
 def test_a_call_that_cannot_be_answered_says_why(
     method: str, path: str, scope: str, given: dict[str, Any], status: int, words: Words, call: Caller
 ) -> None:

@@ -220,7 +220,9 @@ def test_a_real_taste_is_learned_and_shuffled_labels_teach_nothing(tmp_path: Pat
     assert metrics["auc"] > 0.6
     assert metrics["pcoc"] == pytest.approx(1.0, abs=0.25)
     rows = rows_of(log)
-    shuffled = Rows(rows.features, np.random.default_rng(1).permutation(rows.grade), rows.request, rows.requests)
+    shuffled = Rows(
+        rows.features, np.random.default_rng(1).permutation(rows.grade), rows.request, rows.requests, rows.placed
+    )
     fitted = fit_clicks(shuffled, names("exact"), config, 0)
     assert fitted is not None
     late = shuffled.between(1_200, 1_500)
