@@ -82,6 +82,14 @@ class Catalogue:
         return _keys_or_zero(self.rows["region"])
 
     @cached_property
+    def unheard(self) -> Mask:
+        """`[N]`: the unknown item, and live ones that were named but never described."""
+        unheard = self.rows["time"].is_null().to_numpy().copy()
+        unheard[: self.bundled] = False
+        unheard[UNKNOWN] = True
+        return unheard
+
+    @cached_property
     def kinds(self) -> Array:
         """`[N]` text."""
         return self.rows["kind"].fill_null("product").to_numpy()

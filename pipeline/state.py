@@ -23,6 +23,7 @@ from pipeline.features.sequences import Sequences
 from pipeline.features.text import normalise
 from pipeline.features.ticks import FOREVER, first_tick, usable_tick
 from pipeline.logs.events import empty, subject
+from pipeline.stored import read_table
 
 Frames = Mapping[str, pl.DataFrame]  # event type -> rows as `pipeline.logs.events.COLUMNS`
 
@@ -92,7 +93,7 @@ class State:
             raise ArtifactError("state.json: counted", f"{', '.join(COUNTED)}; train again", place=str(folder))
         counters = {name: CounterLayers.of(Counters.open(folder, name, COUNTED)) for name in SETS}
         history, marks = (SequenceLayers(Sequences.open(folder, name)) for name in ("history", "marks"))
-        referred = pl.read_parquet(folder / "referred.parquet", memory_map=False)
+        referred = read_table(folder / "referred.parquet", _REFERRED)
         return cls(about.clock, catalogue, counters, history, marks, referred, about.gains, about.segment)
 
 

@@ -10,6 +10,7 @@ from pipeline.bundle import Bundle
 from pipeline.cascade import Cascade, Step
 from pipeline.catalogue import Catalogue
 from pipeline.config import load_section
+from pipeline.errors import ArtifactError
 from pipeline.features.fitted import Fitted
 from pipeline.features.plain import FeatureSet, names
 from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
@@ -106,8 +107,15 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
         ranker=Ranker.open(bundle.part("ranker"), names(state.clock)) if "ranker" in have else None,
         trade=trade if settings.rerank.trade is None else settings.rerank.trade,
         suggest=SuggestIndex.open(bundle.part("index")) if "index" in have else None,
-        users=tuple(msgspec.json.decode((bundle.part("features") / "users.json").read_bytes(), type=list[str])),
+        users=_users(bundle.part("features") / "users.json"),
     )
+
+
+def _users(path: Path) -> tuple[str, ...]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=tuple[str, ...])
+    except (OSError, msgspec.DecodeError) as error:
+        raise ArtifactError(path.name, f"a list of users; train again ({error})", place=str(path.parent)) from error
 
 
 def understand(state: State, index: SuggestIndex | None, rules: Sequence[Rule] = ()) -> tuple[Step, ...]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.batch import Array, Batch
+from pipeline.batch import Array, Batch, Mask
 from pipeline.cascade import Outcome, Passed
-from pipeline.catalogue import UNKNOWN, Catalogue
+from pipeline.catalogue import Catalogue
 from pipeline.state import State
 from query_suggest.index import SuggestIndex
 from query_suggest.stages import answers
@@ -27,7 +27,7 @@ def slate_of(ask: Ask, cascade: str, outcome: Outcome, fused: Batch | None, stat
     reason: list[str | None] = [None] * len(ids)
     if ask.items is not None:
         ids = [ask.items[place] for place in batch["rank"][0, here].tolist()]
-        reason = ["unknown_item" if unknown else None for unknown in (item == UNKNOWN).tolist()]
+        reason = ["unknown_item" if unknown else None for unknown in catalogue.unheard[item].tolist()]
     corrected = str(batch.request("corrected")[0])
     found = batch if fused is None else fused
     return Slate(
@@ -46,7 +46,7 @@ def slate_of(ask: Ask, cascade: str, outcome: Outcome, fused: Batch | None, stat
         total=int(np.count_nonzero(found.mask[0])),
         facets=facets(catalogue, found.item[0][found.mask[0]]),
         corrected_query=corrected or None,
-        degraded=_degraded(ask, outcome, batch),
+        degraded=_degraded(ask, outcome, batch, catalogue.unheard),
         trace=[trace_row(passed) for passed in outcome.trace],
     )
 
@@ -82,9 +82,10 @@ def facets(catalogue: Catalogue, items: Array) -> dict[str, dict[str, int]]:
     return counted
 
 
-def _degraded(ask: Ask, outcome: Outcome, batch: Batch) -> list[str]:
+def _degraded(ask: Ask, outcome: Outcome, batch: Batch, unheard: Mask) -> list[str]:
     degraded = outcome.degraded
-    if ask.item_id and batch.request("seed")[0] < 0:
+    seed = int(batch.request("seed")[0])
+    if ask.item_id and (seed < 0 or unheard[seed]):
         degraded.append("unknown_item")
     if batch.has("request.rescued") and batch.request("rescued")[0]:
         degraded.append("no_match")

@@ -188,8 +188,8 @@ class _Sums:
 
     @classmethod
     def of(cls, size: int) -> "_Sums":
-        start = [0.0] * 11 + [np.inf, np.nan, 0.0, 1.0]
-        return cls(*(np.full(size, value, dtype=np.float32) for value in start))
+        start = np.array([[0.0]] * 11 + [[np.inf], [np.nan], [0.0], [1.0]], dtype=np.float32)
+        return cls(*np.repeat(start, size, axis=1))
 
 
 def _match(

@@ -279,7 +279,10 @@ OTHERS: dict[str, tuple[Words, Words]] = {
         ("bare", "existing file"),
     ),
     "a moment of text": (("explain", "--bundle", "{bundle}", "--item", "i1", "--at", "now"), ("--at", "integer")),
-    "a moment before 1970": (("explain", "--bundle", "{bundle}", "--item", "i1", "--at", "-5"), ("--at", "1970")),
+    "a moment before 1970": (
+        ("explain", "--bundle", "{bundle}", "--item", "i1", "--at", "-5"),
+        ("--at", "-5 is not in the range"),
+    ),
     "a key of no scope": (("keys", "add", "app", "--root", "{bare}"), ("--scope",)),
     "a key of an unknown scope": (("keys", "add", "app", "--root", "{bare}", "--scope", "all"), ("--scope", "'all'")),
     "a demo of no log": (

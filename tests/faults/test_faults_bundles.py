@@ -167,6 +167,8 @@ PUBLISHED: dict[str, tuple[Break, tuple[str, ...]]] = {
     "a ranker without calibration": (lambda b: (b / "ranker/calibration.npy").unlink(), ("ranker", "calibration.npy")),
     "a calibration that is a pickle": (lambda b: no_pickle(b / "ranker/calibration.npy"), ("ranker", "pickle")),
     "neighbours that are a pickle": (lambda b: no_pickle(b / "covisit/weight.npy"), ("weight.npy", "Python objects")),
+    "pages that are no table": (write("features/referred.parquet", b"PAR1"), ("referred.parquet",)),
+    "users that are no list": (write("features/users.json", b"{}"), ("users.json", "list of users")),
     "a bare pickle": (write("covisit/weight.npy", pickle.dumps({"a": 1})), ("covisit", "pickle")),
     "neighbours of another size": (
         lambda b: np.save(b / "covisit/weight.npy", np.zeros((2, 2), np.float32)),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -116,9 +117,12 @@ def test_rates_count_clicks_of_known_pages_alone() -> None:
     assert direct(fitted, batch, crowded)[0, 0, volume] > np.log1p(499)
 
 
-def test_a_request_of_unknown_items_alone_has_features() -> None:
+def test_a_request_of_unknown_items_alone_has_rates_and_no_description() -> None:
     state = shop(7)
     batch = batch_of(state, 9 * HOUR)
     unknown = replace(batch, item=np.zeros((1, 2), dtype=np.int32))
-    values = FeatureSet.of(fit_features(state)).values(unknown, state)
-    assert values[0, :, names("exact").index("title_bm25")].tolist() == [0.0, 0.0]
+    fitted = fit_features(state)
+    values = FeatureSet.of(fitted).values(unknown, state)
+    usual = fitted.priors["click"].mean[0]
+    assert values[0, :, names("exact").index("ctr")] == pytest.approx([usual, usual])
+    assert np.isnan(values[0, :, names("exact").index("title_bm25")]).all()

@@ -78,6 +78,13 @@ def test_an_item_without_a_title_matches_nothing() -> None:
     assert found["title_tokens"][1] == 1
 
 
+def test_items_none_of_which_has_a_title_match_by_their_text_alone() -> None:
+    found = matched(["red"], catalogue([None, None], text="red"))
+    assert found["title_bm25"].tolist() == [0, 0]
+    assert (found["text_bm25"] > 0).all()
+    assert np.isnan(found["first_place"]).all()
+
+
 def test_one_request_has_the_bits_it_has_among_others() -> None:
     items = catalogue([f"{a} {b} shoe {n}" for n in range(5) for a in ("red", "blue") for b in ("big", "old", "new")])
     matcher = Matcher(TextStats.of(Texts.of(items)))
