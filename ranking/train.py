@@ -23,7 +23,7 @@ from ranking.dataset import Rows, judged_rows, shown_rows
 from ranking.model import About, Ranker, blend
 
 RATES: Final = ("ctr_6h", "ctr_1d", "ctr_7d", "ctr")
-TRUSTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+TRUSTS: Final = (0.0, 0.5, 1.0)
 JUDGED: Final = (*MATCH_NAMES, "query_terms", "query_letters")
 Floats = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ def fit_clicks(
     raw, own = trees.predict(parts.choose.features), logit(parts.choose.features[:, have.index(rate)])
     judged = _corrected(parts.choose, ratios)
     found = np.stack([_ndcgs(judged, blend(raw, own, trust)) for trust in TRUSTS])
-    trust = least_trust(found)
+    trust = best_trust(found)
     slope, intercept, steps = _calibrated(blend(raw, own, trust), choose.target, config.calibration)
     about = About("click", have, have if trust > 0 else (), rate, trust, slope, intercept, dict(config.gains))
     ranker = Ranker(about, trees if trust > 0 else None, steps)
@@ -158,17 +158,17 @@ def _best_rate(rows: Rows, have: tuple[str, ...]) -> str:
     return known[int(np.argmax(np.nan_to_num(found)))]
 
 
-def least_trust(found: Floats) -> float:
-    """The least trust in the trees that the requests cannot tell from the best one.
+def best_trust(found: Floats) -> float:
+    """The trust in the trees that orders best, or none at all when the requests cannot tell it from the rate alone.
 
-    found: `[len(TRUSTS), R]` NDCG of each request. Few requests flatter trees, so a simpler blend is taken while it is
-    behind the best by no more than one standard error of the paired difference (Breiman et al., 1984, 3.4.3).
+    found: `[len(TRUSTS), R]` NDCG of each request. Few requests flatter trees, so the rate is kept while it is behind
+    by no more than one standard error of the paired difference (Breiman et al., 1984, 3.4.3).
     """
     if not found.shape[1]:
         return TRUSTS[0]
-    behind = found[int(np.argmax(found.mean(axis=1)))] - found
-    error = behind.std(axis=1) / np.sqrt(found.shape[1])
-    return TRUSTS[int(np.argmax(behind.mean(axis=1) <= error))]
+    best = int(np.argmax(found.mean(axis=1)))
+    ahead = found[best] - found[0]
+    return TRUSTS[best] if ahead.mean() > ahead.std() / np.sqrt(found.shape[1]) else TRUSTS[0]
 
 
 def _calibrated(raw: Floats, clicked: Floats, how: str) -> tuple[float, float, Floats]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from pipeline.threads import configure_threads
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from tests.shop import Shop
 
 configure_threads(2)
+
+# Examples are not timed: the machines that run them are shared.
+settings.register_profile("podium", deadline=None)
+settings.load_profile("podium")
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from ranking.calibration import isotonic, line, platt, sigmoid, step_values
 from ranking.config import RankingConfig
 from ranking.model import About, Ranker
 from ranking.stages import ByRetrieval, BySmoothedRate, Rank
-from ranking.train import least_trust
+from ranking.train import best_trust
 from ranking.value import expected_gain, request_gains
 
 SMALL = RankingConfig(trees=20, leaves=4, least_rows=5, threads=1)
@@ -82,13 +82,16 @@ def test_the_value_of_a_click_grows_with_what_may_follow() -> None:
     assert found == pytest.approx(np.array([[0.5 * (1 + 0.2 * 2), 0.5], [0.5 * (1 + 0.2 * 9), 0.5]]))
 
 
-def test_the_least_trust_is_taken_among_those_nobody_can_tell_apart() -> None:
-    sure = np.array([[0.1] * 50, [0.2] * 50, [0.3] * 50, [0.5] * 50, [0.4] * 50])
-    assert least_trust(sure) == 0.75
-    noisy = np.full((5, 2), 0.5)
-    noisy[4] = [1.0, 0.1]
-    assert least_trust(noisy) == 0.0
-    assert least_trust(np.empty((5, 0))) == 0.0
+def test_the_best_blend_is_taken_unless_the_rate_alone_cannot_be_told_from_it() -> None:
+    sure = np.array([[0.1] * 50, [0.5] * 50, [0.4] * 50])
+    assert best_trust(sure) == 0.5
+    noisy = np.full((3, 2), 0.5)
+    noisy[2] = [1.0, 0.1]
+    assert best_trust(noisy) == 0.0
+    near = sure.copy()
+    near[2] = np.where(np.arange(50) < 26, 0.7, 0.31)
+    assert best_trust(near) == 1.0  # its mean is 0.5128, which is far from the rate's 0.1
+    assert best_trust(np.empty((3, 0))) == 0.0
 
 
 def test_the_same_seed_gives_the_same_model() -> None:
