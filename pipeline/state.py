@@ -39,7 +39,8 @@ class State:
     items: dense item · segments: (segment, item) · query_items: (query, item) ·
     affinity: (subject, category prefix) and (subject, brand) · queries: query.
 
-    history: positive actions; marks: hides and purchases. referred: what feedback may refer to by request_id.
+    history: positive actions; marks: hides and purchases. referred: what feedback may refer to by request_id;
+    waiting: feedback whose page has not come, which may come later and still be counted no later than it.
     gains: action -> gain; an action with a gain above 0 is positive. segment: the key of `context` to segment by.
     """
 
@@ -49,6 +50,7 @@ class State:
     history: SequenceLayers
     marks: SequenceLayers
     referred: pl.DataFrame
+    waiting: pl.DataFrame
     gains: Mapping[str, float]
     segment: str
 
@@ -70,6 +72,7 @@ class State:
             history=self.history.add(facts.history),
             marks=self.marks.add(facts.marks),
             referred=facts.referred,
+            waiting=facts.waiting,
         )
 
     def save(self, folder: Path) -> None:
@@ -80,6 +83,7 @@ class State:
             whole = sequence.base if sequence.recent is None else sequence.base.merge(sequence.recent)
             whole.save(folder, name)
         self.referred.write_parquet(folder / "referred.parquet")
+        self.waiting.write_parquet(folder / "waiting.parquet")
         about = {"clock": self.clock, "gains": dict(self.gains), "segment": self.segment, "counted": COUNTED}
         (folder / "state.json").write_bytes(msgspec.json.encode(about))
 
@@ -94,7 +98,8 @@ class State:
         counters = {name: CounterLayers.of(Counters.open(folder, name, COUNTED)) for name in SETS}
         history, marks = (SequenceLayers(Sequences.open(folder, name)) for name in ("history", "marks"))
         referred = read_table(folder / "referred.parquet", _REFERRED)
-        return cls(about.clock, catalogue, counters, history, marks, referred, about.gains, about.segment)
+        waiting = read_table(folder / "waiting.parquet", _ACTS)
+        return cls(about.clock, catalogue, counters, history, marks, referred, waiting, about.gains, about.segment)
 
 
 class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,8 +114,9 @@ def initial_state(clock: str, catalogue: Catalogue, gains: Mapping[str, float], 
     counters = {name: CounterLayers.of(Counters.empty(COUNTED)) for name in SETS}
     nothing = np.empty(0, dtype=np.int64)
     blank = Sequences.of(nothing, nothing, nothing, nothing.astype(np.int32), nothing.astype(np.int8))
-    referred = pl.DataFrame(schema=_REFERRED)
-    return State(clock, catalogue, counters, SequenceLayers(blank), SequenceLayers(blank), referred, gains, segment)
+    referred, waiting = pl.DataFrame(schema=_REFERRED), pl.DataFrame(schema=_ACTS)
+    history, marks = SequenceLayers(blank), SequenceLayers(blank)
+    return State(clock, catalogue, counters, history, marks, referred, waiting, gains, segment)
 
 
 _REFERRED = {
@@ -119,6 +125,18 @@ _REFERRED = {
     "query_key": pl.Int64(),
     "segment_key": pl.Int64(),
 }
+_ACTS = {
+    "action": pl.String(),
+    "time": pl.Int64(),
+    "received": pl.Int64(),
+    "request_id": pl.String(),
+    "subject_key": pl.Int64(),
+    "item": pl.Int32(),
+    "tick": pl.Int64(),
+    "what": pl.Int32(),
+    "positive": pl.Boolean(),
+}
+_PATIENCE = 2 * DAY  # ticks that feedback waits for its page; one that is longer on its way is counted later anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,7 @@ class _Facts:
     history: Sequences
     marks: Sequences
     referred: pl.DataFrame
+    waiting: pl.DataFrame
 
 
 def _facts(events: Frames, catalogue: Catalogue, state: State) -> _Facts:
@@ -134,23 +153,40 @@ def _facts(events: Frames, catalogue: Catalogue, state: State) -> _Facts:
     pages = _pages(events["impression"], state.segment)
     referred = state.referred if not len(pages) else _first_pages(pl.concat([state.referred, pages.select(*_REFERRED)]))
     shown = _shown_rows(events["impression"], pages, catalogue)
-    acts = _act_rows(events["feedback"], referred, catalogue, state.gains)
+    acts = _act_rows(events["feedback"], catalogue, state.gains)
     positive = acts.filter(pl.col("positive"))
-    named = acts.filter(pl.col("what") >= 0)
+    placed, waiting = _placed(pl.concat([state.waiting, acts.filter(pl.col("request_id").is_not_null())]), referred)
     # A rate needs clicks and showings of the same pages; clicks without a page would make it exceed one.
-    clicked = acts.filter((pl.col("action") == "click") & pl.col("counted_page"))
-    also = [(positive, "positive"), (clicked, "clicked")]
-    both = pl.concat([shown, named.select(_ROWS), *(_as(rows, what) for rows, what in also)])
+    clicked = _as(placed.filter(pl.col("action") == "click"), "clicked")
+    named = pl.concat([_named(acts), _as(positive, "positive"), clicked], how="diagonal")
+    on_pages = pl.concat([_named(placed), _as(placed.filter(pl.col("positive")), "positive"), clicked])
     searches = pages.filter(pl.col("query_key").is_not_null() & (pl.col("page") == 0))
+    items = pl.concat([shown, named], how="diagonal")
     counters = {
-        "items": _count(both, both["item"].cast(pl.Int64).to_numpy()),
-        "segments": _paired(_as(positive, "positive"), "segment_key"),
-        "query_items": _paired(both, "query_key"),
+        "items": _count(items, items["item"].cast(pl.Int64).to_numpy()),
+        "segments": _paired(on_pages.filter(pl.col("what") == COUNTED.index("positive")), "segment_key"),
+        "query_items": _paired(pl.concat([shown, on_pages.select(shown.columns)]), "query_key"),
         "affinity": _affinity(positive, catalogue),
         "queries": _count(searches.with_columns(what=pl.lit(0)), searches["query_key"].to_numpy()),
     }
     marked = acts.filter(pl.col("action").is_in(["hide", "purchase"]))
-    return _Facts(counters, _sequence(positive), _sequence(marked), referred)
+    return _Facts(counters, _sequence(positive), _sequence(marked), referred, waiting)
+
+
+def _placed(acts: pl.DataFrame, referred: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Actions whose page was counted no later than themselves, with its query and segment; and those that wait.
+
+    Which pages are known depends on delivery; which ones are counted no later does not, for these have come before
+    the tick is used.
+    """
+    rows = acts.join(referred, on="request_id", how="left", maintain_order="left", suffix="_page")
+    in_time = (pl.col("tick_page") <= pl.col("tick")).fill_null(False)
+    waiting = rows.filter(~in_time & (pl.col("tick") > pl.col("tick").max() - _PATIENCE))
+    return rows.filter(in_time), waiting.select(*_ACTS)
+
+
+def _named(acts: pl.DataFrame) -> pl.DataFrame:
+    return acts.filter(pl.col("what") >= 0).select(name for name in _ROWS if name in acts.columns)
 
 
 def _first_pages(referred: pl.DataFrame) -> pl.DataFrame:
@@ -191,13 +227,11 @@ def _shown_rows(impressions: pl.DataFrame, pages: pl.DataFrame, catalogue: Catal
     ).select(_ROWS)
 
 
-def _act_rows(
-    feedback: pl.DataFrame, referred: pl.DataFrame, catalogue: Catalogue, gains: Mapping[str, float]
-) -> pl.DataFrame:
-    """One row an action. An action counts for its query and segment when its page was counted no later than itself."""
+def _act_rows(feedback: pl.DataFrame, catalogue: Catalogue, gains: Mapping[str, float]) -> pl.DataFrame:
+    """One row an action."""
     tick = first_tick(feedback["time"].to_numpy(), feedback["received"].to_numpy())
     places = {action: COUNTED.index(action) for action in ACTIONS}
-    rows = feedback.select(
+    return feedback.select(
         "action",
         "time",
         "received",
@@ -208,17 +242,11 @@ def _act_rows(
         what=pl.col("action").replace_strict(places, default=-1, return_dtype=pl.Int32),
         positive=pl.col("action").is_in([action for action, gain in gains.items() if gain > 0]),
     )
-    rows = rows.join(referred, on="request_id", how="left", maintain_order="left", suffix="_page")
-    in_time = pl.col("tick_page") <= pl.col("tick")
-    return rows.with_columns(
-        query_key=pl.when(in_time).then("query_key"),
-        segment_key=pl.when(in_time).then("segment_key"),
-        counted_page=in_time.fill_null(False),
-    )
 
 
 def _as(acts: pl.DataFrame, what: str) -> pl.DataFrame:
-    return acts.select(_ROWS).with_columns(what=pl.lit(COUNTED.index(what), dtype=pl.Int32))
+    rows = acts.select(name for name in _ROWS if name in acts.columns)
+    return rows.with_columns(what=pl.lit(COUNTED.index(what), dtype=pl.Int32))
 
 
 def _count(rows: pl.DataFrame, key: NDArray[np.int64]) -> Counters:

@@ -24,8 +24,8 @@ def test_a_thousand_held_out_requests_get_the_same_pages_over_http_and_in_evalua
     with service("--bundle", str(shop.bundles), "--root", str(tmp_path / "root"), "--replay") as url:
         replay_http(url, Log.open(shop.test), HttpOptions(sample=SAMPLE), tmp_path / "online")
     offline, online = (_slates(tmp_path / side / "run.parquet") for side in ("offline", "online"))
-    both = offline.join(online, on=["mode", "request_id", "position"], how="full", suffix="_online")
-    assert offline.select("mode", "request_id").n_unique() >= 1_000
+    both = offline.join(online, on=["mode", "request_id", "page", "position"], how="full", suffix="_online")
+    assert offline.select("mode", "request_id", "page").n_unique() >= 1_000
     assert set(offline["mode"]) == {"rank", "funnel"}
     assert both.select(pl.col("item_id").is_null() | pl.col("item_id_online").is_null()).sum().item() == 0
     differ = both.filter(pl.col("item_id") != pl.col("item_id_online"))
