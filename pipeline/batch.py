@@ -76,6 +76,10 @@ class Batch:
     def with_columns(self, **columns: Array) -> "Batch":
         return replace(self, columns={**self.columns, **columns})
 
+    def without(self, name: str) -> "Batch":
+        """Less a column, where it is there: what nobody reads any more should not be carried along."""
+        return replace(self, columns={n: array for n, array in self.columns.items() if n != name})
+
     def take(self, order: Ints) -> "Batch":
         """Candidates by place: `order` `[R, J]` holds places in `0..K-1`, or -1 for none."""
         order = np.asarray(order)

@@ -35,6 +35,8 @@ class Hydrate:
 class Rank:
     """P(click) and P(convert | click) by the trained ranker, and the expected gain they amount to.
 
+    The features end here: the stages behind would only carry them along.
+
     A ranker trained on judged grades gives no probabilities (nan); its score is the expected grade.
     """
 
@@ -52,7 +54,7 @@ class Rank:
         predicted[mask] = self.ranker.predict(rows, self.threads)
         if self.ranker.about.target == "grade":
             none = np.full(mask.shape, np.nan)
-            return batch.with_columns(p_click=none, p_convert=none, score=predicted)
+            return batch.without("features").with_columns(p_click=none, p_convert=none, score=predicted)
         p_convert = features[..., self.ranker.column("convert_rate")].astype(np.float64)
         return _valued(batch, predicted, p_convert, self.ranker.about.gains)
 
@@ -94,4 +96,4 @@ def _valued(
 ) -> Batch:
     click, purchase = request_gains(gains, batch.request("weights").tolist())
     score = expected_gain(p_click, p_convert, click, purchase)
-    return batch.with_columns(p_click=p_click, p_convert=p_convert, score=score)
+    return batch.without("features").with_columns(p_click=p_click, p_convert=p_convert, score=score)

@@ -136,12 +136,12 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     pinned = (Step(Pinned(book), may_skip=True),) if rules else ()
     rescue = (Step(Rescue(popular)),) if settings.rescue or not lexical else ()
     fuse = Step(Fuse(state, settings))
-    tail = _rank_and_rerank(parts, state, book)
     top = Step(TopK(parts.settings.rerank.slate))
+    tail = _rank_and_rerank(parts, state, book, (top,))
     found = {
-        "search": (*prepare, *pinned, *lexical, *rescue, fuse, *tail, top),
-        "recommend": (*prepare, *pinned, Step(popular), *covisit, fuse, *tail, top),
-        "rank": (*prepare, Step(Given()), *tail),
+        "search": (*prepare, *pinned, *lexical, *rescue, fuse, *tail),
+        "recommend": (*prepare, *pinned, Step(popular), *covisit, fuse, *tail),
+        "rank": (*prepare, Step(Given()), *_rank_and_rerank(parts, state, book, ())),
         "popularity": (*prepare, Step(usual), fuse, top),
     }
     if lexical:
@@ -149,8 +149,9 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     return {name: Cascade(name, steps, GIVEN) for name, steps in found.items()}
 
 
-def _rank_and_rerank(parts: Parts, state: State, book: RuleBook) -> tuple[Step, ...]:
-    """What retrieval and a caller's own items pass through alike."""
+def _rank_and_rerank(parts: Parts, state: State, book: RuleBook, cut: tuple[Step, ...]) -> tuple[Step, ...]:
+    """What retrieval and a caller's own items pass through alike. cut: to the slate, early, since diversity and
+    windows look at its top only; but behind the pins where there are any, which may lift an item from below."""
     catalogue, rerank = state.catalogue, parts.settings.rerank
     by_rate = BySmoothedRate(state.clock, dict(state.gains))
     rank = Step(ByRetrieval()) if parts.ranker is None else Step(Rank(parts.ranker), fallback=by_rate)
@@ -163,9 +164,10 @@ def _rank_and_rerank(parts: Parts, state: State, book: RuleBook) -> tuple[Step, 
         rank,
         *rules,
         Step(Sort(catalogue)),
+        *(() if pins else cut),
         Step(Diversify(catalogue, vectors, parts.trade, rerank.depth, rerank.mmr_window), may_skip=True),
         Step(Windows(catalogue, rerank), may_skip=True),
-        *pins,
+        *(pins and (*pins, *cut)),
     )
 
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Array, Batch
 from pipeline.bundle import Bundle, describe, open_bundle
-from pipeline.cascade import Cascade, Costs, Outcome, Watch
+from pipeline.cascade import Cascade, Costs, Watch
 from pipeline.catalogue import UNKNOWN, Catalogue
 from pipeline.features.ids import key, keys
 from pipeline.rules import Rule
+from pipeline.stage import Stage
 from pipeline.state import Frames, State
 from serving.assembly import Parts, cascades, open_parts, suggestion_cascades
 from serving.ports import Ask, Slate, SuggestAsk, Suggestion
@@ -113,7 +114,14 @@ class Engine:
         watch = Watch(np.array([place], dtype=np.int32))
         name = self.cascade_name(ask)
         batch = Batch.of(_request_columns([ask], live.state))
-        outcome = live.cascades[name].run(batch, observe=watch)
+        hydrated: list[Batch] = []
+
+        def observe(stage: Stage, before: Batch, after: Batch) -> None:
+            watch(stage, before, after)
+            if "features" in stage.writes:
+                hydrated.append(after)
+
+        outcome = live.cascades[name].run(batch, observe=observe)
         (fate,) = watch.fates()
         position = np.flatnonzero(outcome.batch.item[0] == place)
         return {
@@ -124,7 +132,7 @@ class Engine:
             "lost_by": fate.lost_by,
             "allowed": bool(outcome.batch.request("allowed")[0][place]),
             "margin": None if np.isnan(fate.margin) else fate.margin,
-            "features": _features_of(outcome, place, live.parts),
+            "features": _features_of(hydrated[0], place, live.parts) if hydrated else None,
         }
 
     def items(self, ids: Sequence[str]) -> list[dict[str, object]]:
@@ -205,11 +213,10 @@ def _given(asks: Sequence[Ask], catalogue: Catalogue) -> NDArray[np.int32]:
     return given
 
 
-def _features_of(outcome: Outcome, place: int, parts: Parts) -> dict[str, float] | None:
-    """The feature values of a shown item, by name."""
-    batch = outcome.batch
+def _features_of(batch: Batch, place: int, parts: Parts) -> dict[str, float] | None:
+    """The feature values of a ranked item, by name; unknown ones are left out."""
     here = np.flatnonzero(batch.item[0] == place)
-    if not len(here) or not batch.has("features") or parts.ranker is None:
+    if not len(here):
         return None
     values = batch["features"][0, here[0]]
     return {name: float(v) for name, v in zip(parts.feature_names, values, strict=True) if not np.isnan(v)}
