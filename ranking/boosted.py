@@ -59,12 +59,13 @@ class Boosted:
 @dataclass(frozen=True, slots=True)
 class Examples:
     """rows: `[n, F]`; target: `[n]`, 0 or 1, or grades; sizes: rows of each group one after the other, or none;
-    offset: `[n]` log-odds that the trees add to and need not explain, or none."""
+    offset: `[n]` log-odds that the trees add to and need not explain, or none; weight: `[n]`, or all alike."""
 
     rows: NDArray[np.float32]
     target: NDArray[np.float64]
     sizes: NDArray[np.int64] | None = None
     offset: NDArray[np.float64] | None = None
+    weight: NDArray[np.float64] | None = None
 
 
 def train(
@@ -103,7 +104,8 @@ def train(
 
 def _objective(known: Examples, held_out: Examples) -> dict[str, Any]:
     if known.sizes is None:
-        return {"objective": "binary"}
+        # Weighted negatives move the level, which the held-out examples without them would count as a loss.
+        return {"objective": "binary", "metric": "binary_logloss" if known.weight is None else "auc"}
     levels = _levels(known, held_out)
     truncation = {"lambdarank_truncation_level": 12, "metric": "ndcg", "eval_at": [10]}
     return {"objective": "lambdarank", "label_gain": (np.exp2(levels) - 1.0).tolist()} | truncation
@@ -120,8 +122,15 @@ def _dataset(part: Examples, params: dict[str, Any], like: lgb.Dataset | None) -
     if part.sizes is not None:
         levels = np.array(params["label_gain"])
         label = np.abs((np.exp2(label) - 1.0)[:, None] - levels[None, :]).argmin(axis=1)
-    given = part.offset
-    return lgb.Dataset(part.rows, label=label, group=part.sizes, init_score=given, params=params, reference=like)
+    return lgb.Dataset(
+        part.rows,
+        label=label,
+        weight=part.weight,
+        group=part.sizes,
+        init_score=part.offset,
+        params=params,
+        reference=like,
+    )
 
 
 def check_model(text: str, features: int) -> None:

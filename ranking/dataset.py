@@ -86,7 +86,27 @@ def latest_batches(
 ) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
     """The latest share of the pages as prepared batches, each with its grades `[R, K]`."""
     pages = _pages(log.frame("impression"))
-    pages = pages.slice(int(len(pages) * (1.0 - share))).drop("row").with_row_index("row")
+    return _prepared(pages.slice(int(len(pages) * (1.0 - share))), (log, state), gains, prepare)
+
+
+def learned_batches(
+    log: Log, state: State, *, latest_share: float, most: int, prepare: Sequence[Stage] = ()
+) -> Iterator[Batch]:
+    """At most `most` pages as prepared batches, evenly over those before the latest share, which is kept from learning.
+
+    Evenly, since counts grow over a log: drawn from its end alone, rows would be told by their time.
+    """
+    pages = _pages(log.frame("impression"))
+    learned = int(len(pages) * (1.0 - latest_share))
+    even = np.arange(min(most, learned)) * learned // max(min(most, learned), 1)
+    return (batch for batch, _ in _prepared(pages[even], (log, state), {}, prepare))
+
+
+def _prepared(
+    pages: pl.DataFrame, known: tuple[Log, State], gains: Mapping[str, float], prepare: Sequence[Stage]
+) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
+    log, state = known
+    pages = pages.drop("row").with_row_index("row")
     for _, batch, earned in _batches(pages, _shown_cells(pages, log, gains), state):
         yield _run(prepare or plain_preparation(state), batch), earned
 

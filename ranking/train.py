@@ -21,11 +21,14 @@ from ranking.calibration import isotonic, line, logit, platt
 from ranking.config import RankingConfig
 from ranking.dataset import Rows, judged_rows, shown_rows
 from ranking.model import About, Ranker, blend
+from ranking.unexposed import Retrieved, mixed, unexposed_rows
 
 RATES: Final = ("ctr_6h", "ctr_1d", "ctr_7d", "ctr")
 TRUSTS: Final = (0.0, 0.5, 1.0)
 JUDGED: Final = (*MATCH_NAMES, "query_terms", "query_letters")
 Floats = NDArray[np.float64]
+Features = NDArray[np.float32]
+NOTHING: Final = np.empty((0, 0), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +54,19 @@ def train_ranker(
     seed: int,
     folder: Path,
     prepare: Sequence[Stage] = (),
+    retrieved: Retrieved = (),
 ) -> dict[str, float] | None:
     """Write a ranker into `folder`; returns held-out metrics, or None when the log has too little to learn from.
 
-    known: the state that has read the log, and the features; prepare: the PREPARE stages of the service.
+    known: the state that has read the log, and the features; prepare: the PREPARE stages of the service;
+    retrieved: pages of the learning part with the candidates the service would have ranked, for negatives.
     """
     state, features = known
     ranker: tuple[Ranker, dict[str, float]] | None = None
     if log.has("impression"):
         rows = shown_rows(log, state, features, gains=config.gains, prepare=prepare)
-        ranker = fit_clicks(rows, names(state.clock), config, seed)
+        unexposed = unexposed_rows(retrieved, known, config.unexposed_per_page, seed)
+        ranker = fit_clicks(rows, names(state.clock), config, seed, unexposed)
     if ranker is None and log.has("judgment"):
         rows = judged_rows(log, state, features, prepare=prepare)
         ranker = fit_grades(rows, names(state.clock), config, seed)
@@ -71,13 +77,14 @@ def train_ranker(
 
 
 def fit_clicks(
-    rows: Rows, have: tuple[str, ...], config: RankingConfig, seed: int
+    rows: Rows, have: tuple[str, ...], config: RankingConfig, seed: int, unexposed: Features = NOTHING
 ) -> tuple[Ranker, dict[str, float]] | None:
     """Trees for clicks, blended with a smoothed rate as far as the latest requests say so, and calibrated on them.
 
     The blend is the gate: where the trees do not clearly order better than the rate, the rate alone is shipped.
     Position bias, where pages in a drawn order tell it, is taken out of the order. It stays in the calibration:
     p_click is the chance of a click at the places where the log shows such items.
+    unexposed: `[n, F]` candidates not shown; they teach the trees alone: nothing is chosen or reported by them.
     """
     if rows.requests < config.least_requests or np.count_nonzero(rows.grade) < config.least_positives:
         return None
@@ -86,6 +93,7 @@ def fit_clicks(
     learn, choose = _examples(parts.learn, ratios), _examples(parts.choose, ratios)
     if any(part.target.min(initial=1) == part.target.max(initial=0) for part in (learn, choose)):
         return None
+    learn = mixed(learn, unexposed, config.unexposed_weight, _usual(learn.target))
     trees = train(learn, choose, config=config, seed=seed)
     rate = _best_rate(_corrected(parts.learn, ratios), have)
     raw, own = trees.predict(parts.choose.features), logit(parts.choose.features[:, have.index(rate)])
@@ -95,7 +103,7 @@ def fit_clicks(
     slope, intercept, steps = _calibrated(blend(raw, own, trust), choose.target, config.calibration)
     about = About("click", have, have if trust > 0 else (), rate, trust, slope, intercept, dict(config.gains))
     ranker = Ranker(about, trees if trust > 0 else None, steps)
-    shipped = {"trust": trust, "trees": float(trees.booster.num_trees())}
+    shipped = {"trust": trust, "trees": float(trees.booster.num_trees()), "unexposed": float(len(unexposed))}
     return ranker, _click_metrics(parts, ranker, trees) | shipped | _bias_metrics(parts.learn, ratios)
 
 
@@ -111,8 +119,12 @@ def _examples(rows: Rows, ratios: Floats) -> Examples:
     clicked = (rows.grade > 0).astype(np.float64)
     if not len(ratios):
         return Examples(rows.features, clicked)
-    usual = logit(np.array([clicked.mean()]))[0] if len(clicked) else 0.0
-    return Examples(rows.features, clicked, offset=usual + np.log(examination(ratios, rows.placed.position)))
+    return Examples(rows.features, clicked, offset=_usual(clicked) + np.log(examination(ratios, rows.placed.position)))
+
+
+def _usual(clicked: Floats) -> float:
+    """Log-odds of a click, whatever is shown."""
+    return float(logit(np.array([clicked.mean()]))[0]) if len(clicked) else 0.0
 
 
 def _corrected(rows: Rows, ratios: Floats) -> Rows:

@@ -4,15 +4,16 @@ A step without data is left out and reported; serving has its fallback.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pipeline.artifacts import read_manifest, write_json
-from pipeline.batch import Mask
+from pipeline.batch import Batch, Mask
 from pipeline.bundle import bind, bundles, current, open_bundle, promote
 from pipeline.catalogue import Catalogue, build_catalogue
 from pipeline.config import load_section
@@ -31,6 +32,7 @@ from query_suggest.config import SuggestConfig
 from query_suggest.index import SuggestIndex
 from ranking import train as ranking_jobs
 from ranking.config import RankingConfig
+from ranking.dataset import learned_batches
 from rerank import train as rerank_jobs
 from rerank.config import RerankConfig
 from retrieval import train as retrieval_jobs
@@ -38,7 +40,7 @@ from retrieval.config import RetrievalConfig
 from retrieval.lexical import LexicalIndex
 from serving.assembly import open_parts, understand
 from serving.gate import passes
-from serving.lists import ranked_lists
+from serving.lists import ranked_lists, retrieved
 from serving.workshop import NoDataError, StepReport, TrainReport, Workshop, code_digest
 
 STAGES = ("retrieval", "ranking", "rerank", "suggest")
@@ -182,13 +184,36 @@ def _ranking(job: _Job) -> None:
 
     def write(folder: Path) -> Mapping[str, float]:
         metrics = ranking_jobs.train_ranker(
-            job.log, (job.state, _features(job)), settings, seed=job.seed, folder=folder, prepare=_prepare(job)
+            job.log,
+            (job.state, _features(job)),
+            settings,
+            seed=job.seed,
+            folder=folder,
+            prepare=_prepare(job),
+            retrieved=_retrieved(job, settings),
         )
         if metrics is None:
             raise NoDataError("too few impressions or judgments with positives")
         return metrics
 
-    job.shop.make("ranking.ranker", {**settings.model_dump(), "seed": job.seed}, job.inputs("index"), write, 0.45)
+    read = ("index", "lexical", "fusion", "covisit")
+    job.shop.make("ranking.ranker", {**settings.model_dump(), "seed": job.seed}, job.inputs(*read), write, 0.45)
+
+
+def _retrieved(job: _Job, settings: RankingConfig) -> Iterator[tuple[Batch, NDArray[np.int32]]]:
+    """Pages the ranker learns from, with the candidates it would have been given had it served them."""
+    if not settings.unexposed_weight:
+        return
+    with tempfile.TemporaryDirectory(prefix="podium-ranking-") as scratch:
+        parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
+        pages = learned_batches(
+            job.log,
+            job.state,
+            latest_share=settings.latest_share,
+            most=settings.unexposed_pages,
+            prepare=_prepare(job),
+        )
+        yield from retrieved(parts, job.state, pages)
 
 
 def _rerank(job: _Job) -> None:

@@ -1,11 +1,12 @@
-"""The lists a reranker gets in service: the latest requests through retrieval and ranking, with what was earned."""
+"""The lists that stages get in service: logged requests through retrieval for the ranker, and ranking for reranking."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batch import Array, Batch
+from pipeline.batch import Array, Batch, Mask
 from pipeline.cascade import Cascade
 from pipeline.logs.read import Log
 from pipeline.stage import Stage
@@ -27,11 +28,32 @@ def ranked_lists(
     latest = min(share, MOST / max(pages, 1))
     made = cascades(parts, state)
     for shown, earned in latest_batches(log, state, gains=state.gains, share=latest, prepare=prepare):
-        asks_query = np.array([bool(query) for query in shown.request("normalised")])
-        for name, rows in (("search", asks_query), ("recommend", ~asks_query)):
-            if rows.any():
-                batch = _ranked(made[name], _bare(shown.rows(rows)))
-                yield batch["score"], _gains(batch.item, shown.item[rows], earned[rows]), batch.item
+        for name, rows in _by_cascade(shown):
+            batch = _ranked(made[name], _bare(shown.rows(rows)))
+            yield batch["score"], _gains(batch.item, shown.item[rows], earned[rows]), batch.item
+
+
+def retrieved(parts: Parts, state: State, pages: Iterable[Batch]) -> Iterator[tuple[Batch, NDArray[np.int32]]]:
+    """Prepared pages, those of a cascade at a time, with the candidates `[R, K]` that retrieval has for them then."""
+    made = {name: _until_fused(cascade) for name, cascade in cascades(parts, state).items()}
+    for page in pages:
+        for name, rows in _by_cascade(page):
+            shown = page.rows(rows)
+            yield shown, made[name].run(_bare(shown)).batch.item
+
+
+def _by_cascade(shown: Batch) -> Iterator[tuple[str, Mask]]:
+    """The name of the cascade that answers, and which requests `[R]` are its own."""
+    asks_query = np.array([bool(query) for query in shown.request("normalised")])
+    for name, rows in (("search", asks_query), ("recommend", ~asks_query)):
+        if rows.any():
+            yield name, rows
+
+
+def _until_fused(cascade: Cascade) -> Cascade:
+    """The part of a cascade that finds candidates."""
+    stages = [step.stage.name for step in cascade.steps]
+    return replace(cascade, steps=cascade.steps[: stages.index("fuse") + 1] if "fuse" in stages else cascade.steps)
 
 
 def _bare(shown: Batch) -> Batch:
