@@ -68,7 +68,6 @@ class SuggestAsk:
     placement: str
     prefix: str
     query: str
-    item_id: str | None
     subject: str
     limit: int
     time: int

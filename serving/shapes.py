@@ -26,7 +26,7 @@ class ShownItem(Shape):
     item_id: str
     position: int = Field(description="page * page_size + place on the page, 0-based")
     score: float | None = Field(description="the ranker's value; reranking may order otherwise")
-    p_click: float | None
+    p_click: float | None = Field(description="P(click) where the log mostly shows such items; null without a ranker")
     p_convert: float | None = Field(description="P(convert | click)")
     kind: str
     sponsored: bool

@@ -11,7 +11,7 @@ from pipeline.logs.wire import MAX_TIME
 from serving.ports import Ask
 from serving.problems import refused
 
-Placement = Literal["complete", "hint", "discover", "refine", "related", "back", "rescue"]
+Placement = Literal["complete", "hint", "discover", "rescue"]
 Sort = Literal["relevance", "price_asc", "price_desc", "newest"]
 
 
@@ -184,8 +184,7 @@ class SuggestQuery(Wire):
 
     placement: Placement = "complete"
     prefix: Text | None = Field(default=None, description="complete: what is typed so far")
-    query: Text | None = Field(default=None, description="refine, related, rescue: the query asked")
-    item_id: Id | None = Field(default=None, description="back: the item looked at")
+    query: Text | None = Field(default=None, description="rescue: the query that found nothing")
     user_id: Id | None = None
     session_id: Id | None = None
     limit: int = Field(default=10, ge=1, le=50)
@@ -198,8 +197,8 @@ class SuggestQuery(Wire):
 
     @model_validator(mode="after")
     def _has_what_its_placement_needs(self) -> Self:
-        needs = {"complete": "prefix", "refine": "query", "related": "query", "rescue": "query", "back": "item_id"}
-        given = {"prefix": self.prefix, "query": self.query, "item_id": self.item_id}
+        needs = {"complete": "prefix", "rescue": "query"}
+        given = {"prefix": self.prefix, "query": self.query}
         need = needs.get(self.placement)
         if need is not None and given[need] is None:
             raise refused(need, f"is required for the placement `{self.placement}`")

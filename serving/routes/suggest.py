@@ -15,8 +15,7 @@ ROUTES = router("suggestions", prefix="/v1")
 
 @ROUTES.get("/suggest", responses=answers(Suggestions, 422, 429, 503))
 async def suggest(asked: Annotated[SuggestQuery, Query()], service: Desk, key: Reader) -> Response:
-    """Queries to offer: while typing (`complete`), before (`hint`, `discover`), after (`refine`, `related`), coming
-    back from an item (`back`), or when nothing was found (`rescue`).
+    """Queries to offer: while typing (`complete`), before (`hint`, `discover`), or when nothing was found (`rescue`).
     """
     request_id, moment = service.identify(asked, key)
     ask = SuggestAsk(
@@ -24,7 +23,6 @@ async def suggest(asked: Annotated[SuggestQuery, Query()], service: Desk, key: R
         placement=asked.placement,
         prefix=asked.prefix or "",
         query=asked.query or "",
-        item_id=asked.item_id,
         subject=service.known_as(asked.subject),
         limit=asked.limit,
         time=moment,

@@ -165,7 +165,7 @@ CALLS: dict[str, tuple[str, str, str, dict[str, Any], int, Words]] = {
     ),
     "a limit of text": ("GET", "/v1/suggest?prefix=r&limit=ten", "read", {}, 422, ("limit", "integer")),
     "an unknown parameter": ("GET", "/v1/suggest?prefix=r&size=3", "read", {}, 422, ("size", "not a field")),
-    "no item to come back from": ("GET", "/v1/suggest?placement=back", "read", {}, 422, ("item_id", "required")),
+    "a placement not built yet": ("GET", "/v1/suggest?placement=back", "read", {}, 422, ("placement", "complete")),
     "events that are no JSON": (
         *("POST", "/v1/events", "write", {"content": b"[{", "headers": {"Content-Type": "application/json"}}),
         *(422, ("body", "JSON array of events")),
