@@ -12,6 +12,9 @@ class RerankConfig(Config):
     trade: float | None = Field(
         None, ge=0, le=1, description="MMR: 1.0 ranks by relevance alone; unset takes the trade chosen in training"
     )
+    windows: bool | None = Field(
+        None, description="the window rules on or off; unset keeps them where training found them within the budget"
+    )
     depth: int = Field(50, ge=1, le=500, description="MMR reorders the best `depth` items")
     mmr_window: int | None = Field(None, ge=1, description="MMR compares with the last picks only; unset with all")
     budget: float = Field(0.005, ge=0, le=1, description="share of NDCG@10 that diversity may cost in training")

@@ -1,19 +1,23 @@
-"""How much diversity the ranking can afford: the one number reranking learns from a validation log."""
+"""How much diversity the ranking can afford, for searches and for recommendations: what reranking learns."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.artifacts import write_json
-from pipeline.batch import Ints, best_first
+from pipeline.batch import Batch, Ints, best_first
+from pipeline.catalogue import Catalogue
 from pipeline.errors import ArtifactError
+from pipeline.filters import NO_FILTERS
 from pipeline.metrics.ranking import ndcg
 from rerank.config import RerankConfig
-from rerank.stages import diversified
+from rerank.rules import RELEVANCE
+from rerank.stages import Windows, diversified
 
 FILE = "trade.json"
 CUT = 10
@@ -30,50 +34,79 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """trade: of MMR, 1.0 = identity; metrics: NDCG@10 and ILD@10 of identity and of the choice."""
+class Reordering:
+    """trade: of MMR, 1.0 = none; windows: whether the window rules are kept."""
 
     trade: float
+    windows: bool
+
+
+IDENTITY: Final = Reordering(1.0, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """metrics: NDCG@10 and ILD@10 of identity, of the trade alone, and of what was chosen."""
+
+    reordering: Reordering
     metrics: dict[str, float]
 
 
-def choose_trade(batches: Sequence[Judged], vectors: NDArray[np.float32], config: RerankConfig) -> Choice:
-    """The smallest trade, which is the most diversity, that costs at most `config.budget` of NDCG@10.
+def choose(
+    batches: Sequence[Judged], vectors: NDArray[np.float32], catalogue: Catalogue, config: RerankConfig
+) -> Choice:
+    """The most diversity that costs at most `config.budget` of NDCG@10: the smallest trade, then the window rules.
 
-    Identity (1.0) when none does, or when no request has a positive gain to measure by. vectors: `[N, D]`.
+    Identity when nothing is within it, or when no request has a positive gain to measure by. vectors: `[N, D]`.
     """
     identity = _measure(batches, vectors, 1.0, config)
-    trade, best = 1.0, identity
+    least = identity["ndcg@10"] * (1.0 - config.budget)
+    trade, alone = 1.0, identity
     for tried in sorted(config.trades):
         measured = _measure(batches, vectors, tried, config)
-        if measured["ndcg@10"] >= identity["ndcg@10"] * (1.0 - config.budget):
-            trade, best = tried, measured
+        if measured["ndcg@10"] >= least:
+            trade, alone = tried, measured
             break
-    metrics = {f"identity_{name}": value for name, value in identity.items()}
-    metrics |= {f"chosen_{name}": value for name, value in best.items()}
-    return Choice(trade, metrics)
+    ruled = _measure(batches, vectors, trade, config, Windows(catalogue, config))
+    windows = ruled["ndcg@10"] >= least
+    parts = {"identity": identity, "trade": alone, "chosen": ruled if windows else alone}
+    metrics = {f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}
+    return Choice(Reordering(trade, windows), metrics)
 
 
 def train(
-    batches: Sequence[Judged], vectors: NDArray[np.float32], config: RerankConfig, folder: Path
+    lists: Mapping[str, Sequence[Judged]],
+    vectors: NDArray[np.float32],
+    catalogue: Catalogue,
+    config: RerankConfig,
+    folder: Path,
 ) -> dict[str, float]:
-    """Choose the trade and write `trade.json`. Returns its metrics, the trade among them; what could not be
-    measured is left out."""
-    choice = choose_trade(batches, vectors, config)
-    metrics = {name: value for name, value in choice.metrics.items() if np.isfinite(value)}
-    write_json(folder / FILE, {"trade": choice.trade, "metrics": metrics})
-    return {"trade": choice.trade, **metrics}
+    """Choose for each kind of request (`search`, `recommend`) and write `trade.json`. Returns the metrics; what could
+    not be measured is left out."""
+    choices = {kind: choose(batches, vectors, catalogue, config) for kind, batches in lists.items()}
+    saved = {kind: asdict(choice.reordering) for kind, choice in choices.items()}
+    write_json(folder / FILE, saved)
+    return {
+        f"{kind}_{name}": float(value)
+        for kind, choice in choices.items()
+        for name, value in (saved[kind] | choice.metrics).items()
+        if np.isfinite(value)
+    }
 
 
-def open_trade(folder: Path) -> float:
-    """The trade of a published artifact. Raises ArtifactError when the file does not hold one."""
+class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    trade: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    windows: bool
+
+
+def open_reorderings(folder: Path) -> dict[str, Reordering]:
+    """What was chosen, by kind of request. Raises ArtifactError when the file does not say."""
     try:
-        trade = json.loads((folder / FILE).read_text(encoding="utf-8"))["trade"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(FILE, "JSON with `trade`; train again", place=str(folder)) from error
-    if isinstance(trade, bool) or not isinstance(trade, int | float) or not 0 <= trade <= 1:
-        raise ArtifactError(f"{FILE}: trade", "a number from 0 to 1; train again", place=str(folder), received=trade)
-    return float(trade)
+        saved = msgspec.json.decode((folder / FILE).read_bytes(), type=dict[str, _Saved])
+    except (OSError, msgspec.DecodeError) as error:
+        fix = f"trade (0 to 1) and windows of each kind of request; train again ({error})"
+        raise ArtifactError(FILE, fix, place=str(folder)) from error
+    return {kind: Reordering(choice.trade, choice.windows) for kind, choice in saved.items()}
 
 
 def intra_list_distance(order: Ints, item: NDArray[np.int32], vectors: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -91,7 +124,11 @@ def intra_list_distance(order: Ints, item: NDArray[np.int32], vectors: NDArray[n
 
 
 def _measure(
-    batches: Sequence[Judged], vectors: NDArray[np.float32], trade: float, config: RerankConfig
+    batches: Sequence[Judged],
+    vectors: NDArray[np.float32],
+    trade: float,
+    config: RerankConfig,
+    windows: Windows | None = None,
 ) -> dict[str, float]:
     """Means over the requests with a positive gain (NDCG) and with at least two items (ILD)."""
     gained, spread = [np.empty(0)], [np.empty(0)]
@@ -104,10 +141,21 @@ def _measure(
             order[:, : config.depth] = diversified(
                 head, batch.scores, batch.item, vectors, trades, window=config.mmr_window
             )
+        if windows is not None:
+            order = _ruled(order, batch.item, windows)
         ranked = np.take_along_axis(batch.gains, np.maximum(order, 0), axis=1)
         gained.append(ndcg(ranked, -np.broadcast_to(np.arange(order.shape[1]), order.shape), order >= 0, CUT))
         spread.append(intra_list_distance(order[:, :CUT], batch.item, vectors))
     return {"ndcg@10": _mean(gained), "ild@10": _mean(spread)}
+
+
+def _ruled(order: Ints, item: NDArray[np.int32], windows: Windows) -> Ints:
+    """The order after the window rules, for requests that filter nothing."""
+    rows = len(order)
+    asked = {"sort": np.full(rows, RELEVANCE, dtype=object), "filters": np.full(rows, NO_FILTERS, dtype=object)}
+    placed = np.where(order >= 0, np.take_along_axis(item, np.maximum(order, 0), axis=1), -1)
+    ruled: Ints = windows.run(Batch(asked, placed, {"place": np.asarray(order)}))["place"]
+    return ruled
 
 
 def _mean(parts: list[NDArray[np.float64]]) -> float:

@@ -25,7 +25,7 @@ from ranking.stages import ByRetrieval, BySmoothedRate, Hydrate, Rank
 from rerank.config import RerankConfig
 from rerank.rules import Merchandise, Pinned, Pins, RuleBook, rule_book
 from rerank.stages import Diversify, Sort, TopK, Windows
-from rerank.train import open_trade
+from rerank.train import IDENTITY, Reordering, open_reorderings
 from retrieval.config import Learned, RetrievalConfig
 from retrieval.covisit import Neighbours
 from retrieval.lexical import LexicalIndex
@@ -41,6 +41,7 @@ GIVEN = frozenset(
         *("diversity", "weights", "given"),
     )
 )
+KINDS = ("search", "recommend")  # of requests, each with a reranking of its own
 SUGGEST_GIVEN = frozenset(f"request.{name}" for name in ("id", "placement", "prefix", "query", "limit"))
 
 
@@ -78,7 +79,7 @@ class Parts:
     lexical: LexicalIndex | None
     covisit: Neighbours | None
     ranker: Ranker | None
-    trade: float
+    reorderings: Mapping[str, Reordering]
     suggest: SuggestIndex | None
     users: tuple[str, ...]
 
@@ -92,7 +93,6 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
     have, settings = bundle.parts, Settings.load(config)
     catalogue = Catalogue.open(bundle.part("catalogue"))
     state = State.open(bundle.part("features"), catalogue)
-    trade = open_trade(bundle.part("trade")) if "trade" in have else 1.0
     asked = settings.retrieval
     learned = asked.filled(open_fusion(bundle.part("fusion") if "fusion" in have else None))
     return Parts(
@@ -105,7 +105,7 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
         lexical=LexicalIndex.open(bundle.part("lexical")) if "lexical" in have else None,
         covisit=Neighbours.open(bundle.part("covisit")) if "covisit" in have else None,
         ranker=Ranker.open(bundle.part("ranker"), names(state.clock)) if "ranker" in have else None,
-        trade=trade if settings.rerank.trade is None else settings.rerank.trade,
+        reorderings=open_reorderings(bundle.part("trade")) if "trade" in have else {},
         suggest=SuggestIndex.open(bundle.part("index")) if "index" in have else None,
         users=_users(bundle.part("features") / "users.json"),
     )
@@ -137,11 +137,11 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     rescue = (Step(Rescue(popular)),) if settings.rescue or not lexical else ()
     fuse = Step(Fuse(state, settings))
     top = Step(TopK(parts.settings.rerank.slate))
-    tail = _rank_and_rerank(parts, state, book, (top,))
+    tail = {kind: _rank_and_rerank(parts, state, book, kind, (top,)) for kind in KINDS}
     found = {
-        "search": (*prepare, *pinned, *lexical, *rescue, fuse, *tail),
-        "recommend": (*prepare, *pinned, Step(popular), *covisit, fuse, *tail),
-        "rank": (*prepare, Step(Given()), *_rank_and_rerank(parts, state, book, ())),
+        "search": (*prepare, *pinned, *lexical, *rescue, fuse, *tail["search"]),
+        "recommend": (*prepare, *pinned, Step(popular), *covisit, fuse, *tail["recommend"]),
+        "rank": (*prepare, Step(Given()), *_rank_and_rerank(parts, state, book, "rank", ())),
         "popularity": (*prepare, Step(usual), fuse, top),
     }
     if lexical:
@@ -149,7 +149,18 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     return {name: Cascade(name, steps, GIVEN) for name, steps in found.items()}
 
 
-def _rank_and_rerank(parts: Parts, state: State, book: RuleBook, cut: tuple[Step, ...]) -> tuple[Step, ...]:
+def _reordering(parts: Parts, kind: str) -> Reordering:
+    """What training found affordable, unless the configuration says. A caller's own items, of which it does not know
+    whether they answer a search, get what both can afford; what was not measured is not reordered."""
+    found = [parts.reorderings.get(name, IDENTITY) for name in (KINDS if kind == "rank" else (kind,))]
+    asked = parts.settings.rerank
+    return Reordering(
+        max(each.trade for each in found) if asked.trade is None else asked.trade,
+        all(each.windows for each in found) if asked.windows is None else asked.windows,
+    )
+
+
+def _rank_and_rerank(parts: Parts, state: State, book: RuleBook, kind: str, cut: tuple[Step, ...]) -> tuple[Step, ...]:
     """What retrieval and a caller's own items pass through alike. cut: to the slate, early, since diversity and
     windows look at its top only; but behind the pins where there are any, which may lift an item from below."""
     catalogue, rerank = state.catalogue, parts.settings.rerank
@@ -158,15 +169,16 @@ def _rank_and_rerank(parts: Parts, state: State, book: RuleBook, cut: tuple[Step
     hydrate = (Step(Hydrate(parts.features, state)),) if parts.ranker is not None else ()
     rules = (Step(Merchandise(book)),) if book.rules else ()
     pins = (Step(Pins()),) if book.rules else ()
-    vectors = parts.features.vectors(catalogue)
+    vectors, chosen = parts.features.vectors(catalogue), _reordering(parts, kind)
+    windows = (Step(Windows(catalogue, rerank), may_skip=True),) if chosen.windows else ()
     return (
         *hydrate,
         rank,
         *rules,
         Step(Sort(catalogue)),
         *(() if pins else cut),
-        Step(Diversify(catalogue, vectors, parts.trade, rerank.depth, rerank.mmr_window), may_skip=True),
-        Step(Windows(catalogue, rerank), may_skip=True),
+        Step(Diversify(catalogue, vectors, chosen.trade, rerank.depth, rerank.mmr_window), may_skip=True),
+        *windows,
         *(pins and (*pins, *cut)),
     )
 

@@ -4,6 +4,7 @@ A step without data is left out and reported; serving has its fallback.
 """
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,8 +229,12 @@ def _rerank(job: _Job) -> None:
         with tempfile.TemporaryDirectory(prefix="podium-rerank-") as scratch:
             parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
             lists = ranked_lists(parts, job.log, job.state, _prepare(job), _LATEST)
-            judged = [rerank_jobs.Judged(*arrays) for arrays in lists]
-        return rerank_jobs.train(judged, parts.features.vectors(job.state.catalogue), settings, folder)
+            judged: dict[str, list[rerank_jobs.Judged]] = defaultdict(list)
+            for kind, *arrays in lists:
+                judged[kind].append(rerank_jobs.Judged(*arrays))
+        return rerank_jobs.train(
+            judged, parts.features.vectors(job.state.catalogue), job.state.catalogue, settings, folder
+        )
 
     read = ("index", "lexical", "fusion", "covisit", "ranker")
     job.shop.make("rerank.trade", settings.model_dump(), job.inputs(*read), write, 0.85)

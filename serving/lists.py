@@ -19,8 +19,9 @@ MOST = 1_000  # requests: enough to see half a percent of NDCG on lists of hundr
 
 def ranked_lists(
     parts: Parts, log: Log, state: State, prepare: Sequence[Stage], share: float
-) -> Iterator[tuple[Array, Array, Array]]:
-    """Of the latest `share` of the pages, at most MOST: scores, gains and items, `[R, K]` each, as they reach rerank.
+) -> Iterator[tuple[str, Array, Array, Array]]:
+    """Of the latest `share` of the pages, at most MOST: the cascade, and scores, gains and items `[R, K]`
+    as they reach rerank.
 
     A request's positive that is not among its candidates counts for nobody.
     """
@@ -30,7 +31,7 @@ def ranked_lists(
     for shown, earned in latest_batches(log, state, gains=state.gains, share=latest, prepare=prepare):
         for name, rows in _by_cascade(shown):
             batch = _ranked(made[name], _bare(shown.rows(rows)))
-            yield batch["score"], _gains(batch.item, shown.item[rows], earned[rows]), batch.item
+            yield name, batch["score"], _gains(batch.item, shown.item[rows], earned[rows]), batch.item
 
 
 def retrieved(parts: Parts, state: State, pages: Iterable[Batch]) -> Iterator[tuple[Batch, NDArray[np.int32]]]:

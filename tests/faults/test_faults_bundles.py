@@ -210,8 +210,8 @@ PUBLISHED: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "prefixes that are a pickle": (lambda b: no_pickle(b / "index/heads.keys.npy"), ("index", "train again")),
     "weights that are no numbers": (write("fusion/weights.json", b'{"weights": {"popular": "x"}}'), ("weights.json",)),
-    "a trade that is no number": (write("trade/trade.json", b'{"trade": "much"}'), ("trade", "'much'")),
-    "a trade above one": (write("trade/trade.json", b'{"trade": 3}'), ("trade", "from 0 to 1")),
+    "a trade that is no number": (write("trade/trade.json", b'{"search": {"trade": "much"}}'), ("trade", "float")),
+    "a trade above one": (write("trade/trade.json", b'{"search": {"trade": 3, "windows": true}}'), ("trade", "<= 1")),
 }
 
 

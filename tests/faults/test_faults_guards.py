@@ -125,7 +125,7 @@ GUARDS: list[tuple[str, object, Callable[[Bench], None]]] = [
     ("pipeline.artifacts.verify_files", nothing, verified("a file that leaves the part")),
     ("pipeline.artifacts.verify_files", nothing, verified("a link to a file elsewhere")),
     ("pipeline.catalogue.read_table", lambda path, _: pl.read_parquet(path), opened("items without names")),
-    ("serving.assembly.open_trade", lambda _: 3.0, opened("a trade above one")),
+    ("serving.assembly.open_reorderings", lambda _: {}, opened("a trade above one")),
     ("pipeline.logs.split._check_log", nothing, asked("split", "time of a log without clock")),
     ("pipeline.logs.split._check_rule", nothing, asked("split", "an unknown rule")),
     ("podium.duration", lambda *_: 0, asked("split", "a gap without unit")),

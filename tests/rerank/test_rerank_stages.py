@@ -16,7 +16,8 @@ from pipeline.stage import Effect, Stage
 from rerank.config import RerankConfig
 from rerank.rules import Merchandise, Pinned, Pins, boosted, rule_book
 from rerank.stages import Diversify, Sort, TopK, Windows
-from rerank.train import Judged, choose_trade, intra_list_distance, open_trade, train
+from rerank.train import IDENTITY, Judged, Reordering, choose, intra_list_distance, open_reorderings, train
+from tests.frames import frame, item
 
 
 @pytest.fixture(scope="module")
@@ -216,21 +217,43 @@ def judged(gains: list[float]) -> list[Judged]:
 TWINS = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
 
 
+NOBODY = build_catalogue(frame("item"), pl.Series(["a", "b"]))
+
+
 def test_takes_the_most_diversity_that_costs_nothing() -> None:
-    choice = choose_trade(judged([1, 0, 0]), TWINS, RerankConfig(trades=(0.9, 0.5)))
-    assert choice.trade == 0.5
+    choice = choose(judged([1, 0, 0]), TWINS, NOBODY, RerankConfig(trades=(0.9, 0.5)))
+    assert choice.reordering.trade == 0.5
     assert choice.metrics["chosen_ndcg@10"] == 1.0
 
 
 def test_stays_with_identity_where_diversity_costs_too_much() -> None:
-    choice = choose_trade(judged([0, 1, 0]), TWINS, RerankConfig(trades=(0.5,)))
-    assert choice.trade == 1.0
-    assert choice.metrics["chosen_ild@10"] == choice.metrics["identity_ild@10"]
+    choice = choose(judged([0, 1, 0]), TWINS, NOBODY, RerankConfig(trades=(0.5,)))
+    assert choice.reordering.trade == 1.0
+    assert choice.metrics["trade_ild@10"] == choice.metrics["identity_ild@10"]
+
+
+def one_brand(gain_at: int) -> tuple[list[Judged], Catalogue]:
+    """Four items of one brand and one of another, best first by score; one of them earned something."""
+    rows = frame("item", *(item(letter, brand="x" if letter < "e" else "y") for letter in "abcde"))
+    catalogue = build_catalogue(rows, rows["item_id"])
+    gains = np.zeros((1, 5))
+    gains[0, gain_at] = 1.0
+    places = np.array([[catalogue.index[letter] for letter in "abcde"]], np.int32)
+    return [Judged(np.array([[5.0, 4.0, 3.0, 2.0, 1.0]]), gains, places)], catalogue
+
+
+@pytest.mark.parametrize(("gain_at", "kept"), [(0, True), (3, False)])
+def test_window_rules_are_kept_only_where_they_cost_no_more_than_the_budget(gain_at: int, kept: bool) -> None:
+    lists, catalogue = one_brand(gain_at)  # at most 3 of a brand: the other brand's item comes before the fourth
+    vectors = np.zeros((len(catalogue), 2), np.float32)
+    choice = choose(lists, vectors, catalogue, RerankConfig(trades=()))
+    assert choice.reordering == Reordering(1.0, kept)
 
 
 def test_without_a_positive_gain_nothing_can_be_chosen(tmp_path: Any) -> None:
-    metrics = train(judged([0, 0, 0]), TWINS, RerankConfig(), tmp_path)
-    assert metrics["trade"] == open_trade(tmp_path) == 1.0
+    metrics = train({"search": judged([0, 0, 0])}, TWINS, NOBODY, RerankConfig(), tmp_path)
+    assert metrics["search_trade"] == 1.0
+    assert open_reorderings(tmp_path) == {"search": IDENTITY}
 
 
 def test_distance_within_a_list_is_the_mean_over_its_pairs() -> None:
@@ -239,8 +262,17 @@ def test_distance_within_a_list_is_the_mean_over_its_pairs() -> None:
     assert distance == pytest.approx([2 / 3])
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"trade": 2}', '{"trade": "x"}', "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"search": {}}',
+        '{"search": {"trade": 2, "windows": true}}',
+        '{"search": {"trade": "x", "windows": true}}',
+        "[]",
+    ],
+)
 def test_a_damaged_trade_is_an_artifact_error(tmp_path: Any, text: str) -> None:
     (tmp_path / "trade.json").write_text(text)
     with pytest.raises(ArtifactError):
-        open_trade(tmp_path)
+        open_reorderings(tmp_path)
