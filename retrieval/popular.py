@@ -63,6 +63,8 @@ class PopularIndex:
             counts = local
         else:
             counts = self._counts(state, source, items, tick)
+            if not counts.any():  # nobody did anything lately: what was ever popular says more than what is newest
+                counts = source.at(items, np.array(tick))[:, source.place("positive")].astype(np.int64)
         order = popular_order(counts, state.catalogue.tie, state.catalogue.created)
         return Popularity(order, counts[order], source)
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -46,10 +46,8 @@ def _wait(url: str, running: "subprocess.Popen[bytes]") -> None:
     last = time.monotonic() + 60
     while time.monotonic() < last:
         assert running.poll() is None, "the service ended"
-        try:
+        with suppress(httpx.TransportError):  # nobody listens yet
             if httpx.get(f"{url}/readyz").status_code == 200:
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.1)
     raise AssertionError("the service did not get ready")

@@ -161,6 +161,13 @@ def test_only_the_last_days_count_as_of_the_request() -> None:
     assert batch["recall_score"].tolist() == [[3.0, 0.0], [2.0, 0.0]]
 
 
+def test_where_nobody_did_anything_lately_what_was_ever_popular_comes_first() -> None:
+    catalogue = catalogue_of([item("a"), item("b"), item("c", time=2 * HOUR)])
+    state = state_of(catalogue, [act("click", "b", HOUR)])
+    found = PopularIndex(PopularConfig(days=7)).at(state, 1_000, 0)
+    assert catalogue.ids[found.order[0]] == "b"
+
+
 def test_without_clock_time_all_history_counts_and_news_is_not_missed() -> None:
     catalogue = catalogue_of([item("a"), item("b")])
     first = state_of(catalogue, [act("click", "b", 1)], clock="order")
