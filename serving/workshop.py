@@ -4,15 +4,18 @@ A step is named by the digest of its inputs, configuration and code, so that a s
 killed run goes on where it stopped.
 """
 
+import fcntl
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
 from pipeline.artifacts import MANIFEST, Draft, Manifest, open_artifact, publish, read_manifest
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, InputError
 from pipeline.progress import Report
 
 _CODE = ("pipeline", "retrieval", "ranking", "rerank", "query_suggest")
@@ -86,6 +89,24 @@ class Workshop:
         self.parts[name.rpartition(".")[2]] = folder
         self.steps.append(StepReport(name, perf_counter() - started, reused, metrics=manifest.metrics))
         return manifest
+
+
+@contextmanager
+def claimed(root: Path) -> Iterator[None]:
+    """Nobody else trains into `root` meanwhile; what a killed run left half made is swept away first.
+
+    The lock is the kernel's, so that it ends with its process, however that ends. Raises InputError while another
+    training holds it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".training").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("--out", "a folder no other training writes to; wait for it", place=str(root)) from None
+        for draft in (*root.glob(".draft-*"), *root.glob("artifacts/.draft-*")):
+            shutil.rmtree(draft, ignore_errors=True)
+        yield
 
 
 def _whole(folder: Path, kind: str) -> bool:

@@ -1,0 +1,185 @@
+"""The steps of a training run, stage by stage: what each reads and writes, and where it has nothing to learn from."""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.artifacts import read_manifest
+from pipeline.batch import Batch, Mask
+from pipeline.bundle import bind
+from pipeline.config import load_section
+from pipeline.features.fitted import Fitted
+from pipeline.features.plain import FeatureSet
+from pipeline.features.text import tokens
+from pipeline.filters import NO_FILTERS
+from pipeline.logs.read import Log
+from pipeline.stage import Stage
+from pipeline.state import State
+from query_suggest import train as suggest_jobs
+from query_suggest.config import SuggestConfig
+from query_suggest.index import SuggestIndex
+from ranking import train as ranking_jobs
+from ranking.config import RankingConfig
+from ranking.dataset import learned_batches
+from rerank import train as rerank_jobs
+from rerank.config import RerankConfig
+from retrieval import train as retrieval_jobs
+from retrieval.config import RetrievalConfig
+from retrieval.lexical import LexicalIndex
+from serving.assembly import open_parts, understand
+from serving.lists import ranked_lists, retrieved
+from serving.workshop import NoDataError, Workshop
+
+_LATEST = 0.1  # share of the pages on which the diversity trade is chosen: the part the ranker reports on
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every job is given. about: digests of the catalogue and the features the parts are bound to."""
+
+    shop: Workshop
+    log: Log
+    state: State
+    about: Mapping[str, str]
+    config: Path | None
+    seed: int
+    cutoff: int
+
+    def inputs(self, *parts: str) -> dict[str, str]:
+        """Digests of what a job reads: the log's base and these parts, where they exist."""
+        have = self.shop.parts
+        return {**self.about, **{name: read_manifest(have[name]).digest for name in parts if name in have}}
+
+
+def retrieval(job: Job) -> None:
+    settings = load_section(job.config, "retrieval", RetrievalConfig)
+    catalogue, state = job.state.catalogue, job.state
+
+    def lexical(folder: Path) -> Mapping[str, float]:
+        if not catalogue.rows["title"].is_not_null().any():
+            raise NoDataError("no item has a title")
+        return retrieval_jobs.train_lexical(catalogue, settings.lexical, folder)
+
+    def fusion(folder: Path) -> Mapping[str, float]:
+        metrics = retrieval_jobs.train_fusion(job.log.everything(), state, settings, seed=job.seed, folder=folder)
+        if metrics is None:
+            raise NoDataError("no positive feedback to hold out; the default weights stay")
+        return metrics
+
+    words = {"catalogue": job.about["catalogue"]}
+    job.shop.make("retrieval.lexical", settings.lexical.model_dump(), words, lexical, 0.2)
+    job.shop.make("retrieval.fusion", {**settings.model_dump(), "seed": job.seed}, job.inputs(), fusion, 0.25)
+    learned = settings.filled(retrieval_jobs.open_fusion(job.shop.parts.get("fusion"))).covisit
+
+    def covisit(folder: Path) -> Mapping[str, float]:
+        if not len(state.history.base.item):
+            raise NoDataError("no positive feedback")
+        return retrieval_jobs.train_covisit(state, learned, folder)
+
+    job.shop.make("retrieval.covisit", learned.model_dump(), job.inputs(), covisit, 0.35)
+
+
+def suggest(job: Job) -> None:
+    settings = load_section(job.config, "query_suggest", SuggestConfig)
+
+    def write(folder: Path) -> Mapping[str, float]:
+        lexical = job.shop.parts.get("lexical")
+        index = suggest_jobs.train(
+            job.log,
+            settings,
+            cutoff=job.cutoff,
+            catalogue=job.state.catalogue,
+            has_results=_finds(lexical, job.state),
+        )
+        if index is None:
+            raise NoDataError("no searches")
+        return index.save(folder)
+
+    job.shop.make("suggest.index", settings.model_dump(), job.inputs("lexical"), write, 0.4)
+
+
+def ranking(job: Job) -> None:
+    settings = load_section(job.config, "ranking", RankingConfig)
+
+    def write(folder: Path) -> Mapping[str, float]:
+        metrics = ranking_jobs.train_ranker(
+            job.log,
+            (job.state, _features(job)),
+            settings,
+            seed=job.seed,
+            folder=folder,
+            prepare=_prepare(job),
+            retrieved=_retrieved(job, settings),
+        )
+        if metrics is None:
+            raise NoDataError("too few impressions or judgments with positives")
+        return metrics
+
+    read = ("index", "lexical", "fusion", "covisit")
+    job.shop.make("ranking.ranker", {**settings.model_dump(), "seed": job.seed}, job.inputs(*read), write, 0.45)
+
+
+def _retrieved(job: Job, settings: RankingConfig) -> Iterator[tuple[Batch, NDArray[np.int32]]]:
+    """Pages the ranker learns from, with the candidates it would have been given had it served them."""
+    if not settings.unexposed_weight:
+        return
+    with tempfile.TemporaryDirectory(prefix="podium-ranking-") as scratch:
+        parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
+        pages = learned_batches(
+            job.log,
+            job.state,
+            latest_share=settings.latest_share,
+            most=settings.unexposed_pages,
+            prepare=_prepare(job),
+        )
+        yield from retrieved(parts, job.state, pages)
+
+
+def rerank(job: Job) -> None:
+    settings = load_section(job.config, "rerank", RerankConfig)
+
+    def write(folder: Path) -> Mapping[str, float]:
+        if "ranker" not in job.shop.parts:
+            raise NoDataError("no ranker to diversify")
+        if not job.log.has("impression"):
+            raise NoDataError("no pages to validate on")
+        # Judged on whole slates: on the few items a page showed, diversity looks cheaper than it is.
+        with tempfile.TemporaryDirectory(prefix="podium-rerank-") as scratch:
+            parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
+            lists = ranked_lists(parts, job.log, job.state, _prepare(job), _LATEST)
+            judged: dict[str, list[rerank_jobs.Judged]] = defaultdict(list)
+            for kind, *arrays in lists:
+                judged[kind].append(rerank_jobs.Judged(*arrays))
+        return rerank_jobs.train(
+            judged, parts.features.vectors(job.state.catalogue), job.state.catalogue, settings, folder
+        )
+
+    read = ("index", "lexical", "fusion", "covisit", "ranker")
+    job.shop.make("rerank.trade", settings.model_dump(), job.inputs(*read), write, 0.85)
+
+
+def _features(job: Job) -> FeatureSet:
+    return FeatureSet.of(Fitted.open(job.shop.parts["features"]))
+
+
+def _prepare(job: Job) -> tuple[Stage, ...]:
+    index = job.shop.parts.get("index")
+    return tuple(step.stage for step in understand(job.state, None if index is None else SuggestIndex.open(index)))
+
+
+def _finds(lexical: Path | None, state: State) -> Callable[[list[str]], Mask] | None:
+    """Whether a query has any result now: a suggestion whose page is empty is a bug."""
+    if lexical is None:
+        return None
+    index = LexicalIndex.open(lexical)
+    every = np.ones(len(state.catalogue), dtype=np.bool_)
+
+    def finds(queries: list[str]) -> Mask:
+        return np.array([len(index.search(tokens(query), NO_FILTERS, 1, every)[0]) > 0 for query in queries])
+
+    return finds
