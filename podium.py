@@ -16,22 +16,7 @@ from pipeline.console import Commands, counted, duration, pairs, show
 from pipeline.errors import InputError
 from pipeline.progress import progress
 from pipeline.threads import configure_threads
-
-PATH = click.Path(path_type=Path)
-as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON, without progress.")
-
-
-def _checked(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    """The path of a podium.toml that was read as a whole: a mistake in it shows before any work begins."""
-    if path is not None:
-        from pipeline.config import check_sections
-        from serving.defaults import SECTIONS
-
-        check_sections(path, SECTIONS)
-    return path
-
-
-config_file = click.option("--config", type=PATH, callback=_checked, help="A podium.toml; without it the defaults.")
+from serving.options import PATH, as_json, config_file
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -184,6 +169,32 @@ def replay(url: str, logs: Path, out: Path, sample: int | None, key: str, json_:
 
 @cli.command()
 @click.option("--bundle", type=PATH, required=True, help="A bundle or a bundles root.")
+@click.option("--logs", type=PATH, required=True, help="The training log, grown by `podium events export`.")
+@click.option("--snapshots", type=PATH, required=True, help="What the service kept: ROOT/snapshots.")
+@click.option("--out", type=PATH, required=True, help="Where skew.json goes.")
+@as_json
+def skew(bundle: Path, logs: Path, snapshots: Path, out: Path, json_: bool) -> None:
+    """Compare the features the service used with those training would compute; ends with 3 when any differ."""
+    from serving.skew import skew as run
+
+    with progress("skew", quiet=json_) as report:
+        done = run(bundle, logs, snapshots, out, report)
+    show(done.values, json_, done.lines)
+
+
+@cli.command()
+@click.option("--bundle", type=PATH, required=True, help="A bundle or a bundles root.")
+@as_json
+def features(bundle: Path, json_: bool) -> None:
+    """What the ranker's features looked like in training: coverage, drift, AUC alone, importance."""
+    from pipeline.features.report import lines, read_report
+
+    found = read_report(store.open_bundle(bundle))
+    show(found, json_, lambda: lines(found))
+
+
+@cli.command()
+@click.option("--bundle", type=PATH, required=True, help="A bundle or a bundles root.")
 @click.option("--host", help="Address; beyond loopback only with API keys.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port.  [default: 8000]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
@@ -277,13 +288,9 @@ def bundle_rollback(root: Path, json_: bool) -> None:
 @click.option("--at", type=click.IntRange(0, 2**42), help="Time of the request in ms.  [default: the bundle's cutoff]")
 def explain(path: Path, user: str, query: str, item: str, at: int | None) -> None:
     """Why an item is, or is not, on the page."""
-    from serving.engine import Engine
-    from serving.ports import Ask
+    from serving.engine import explain as run
 
-    engine = Engine(path)
-    surface = "search" if query else "recommend"
-    ask = Ask("explain", engine.bundle.cutoff if at is None else at, user, query, surface)
-    click.echo(json.dumps(engine.explain(ask, item), indent=1))
+    click.echo(json.dumps(run(path, user, query, item, at), indent=1))
 
 
 @cli.group()
@@ -313,12 +320,9 @@ def keys() -> None:
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(["read", "write", "admin"]))
 def keys_add(name: str, root: Path, scopes: tuple[str, ...]) -> None:
     """Make a key; it is printed once, only its hash is kept. Running services read keys when they start."""
-    from serving.auth import add_key, new_key
+    from serving.auth import issue_key
 
-    secret, key = new_key(name, scopes)
-    root.mkdir(parents=True, exist_ok=True)
-    add_key(root / "keys.json", key)
-    click.echo(secret)
+    click.echo(issue_key(root, name, scopes))
 
 
 @cli.command()
@@ -328,12 +332,8 @@ def doctor(json_: bool) -> None:
     from serving.doctor import examine
 
     found = examine()
-    show(
-        {"ok": not any(c.problem for c in found), "checks": [asdict(c) for c in found]},
-        json_,
-        lambda: [str(c) for c in found],
-    )
-    sys.exit(1 if any(check.problem for check in found) else 0)
+    show(found.values, json_, found.lines)
+    sys.exit(0 if found.ok else 1)
 
 
 @cli.command()

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.batch import Array, Mask
+from pipeline.features.fields import ItemField
 from pipeline.features.ids import Keys, key, key_column
 from pipeline.logs.events import COLUMNS
 from pipeline.stored import read_table
@@ -23,17 +24,37 @@ LEVELS = 4
 UNKNOWN = 0  # the dense index that stands for every item nobody has heard of
 NEVER = -(2**62)
 _TIMELINE = {"time": pl.Int64(), "item": pl.Int32(), "available": pl.Boolean(), "price": pl.Float64()}
+_TIMELINE |= {"stated": pl.Int64()}
 _FIELDS = [name for name in COLUMNS["item"] if name not in ("event_id", "received")]
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What changes about items, in order of time: `[C]` each."""
+    """What changes about items, in order of time: `[C]` each.
+
+    time: from when on it is known, ms; stated: from when on it is true. A row that came late is known only after it
+    was received, and not at all when a later statement about its item was known by then.
+    """
 
     time: NDArray[np.int64]
     item: NDArray[np.int32]
     available: Mask
     price: NDArray[np.float64]
+    stated: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls) -> "Timeline":
+        none = np.empty(0, np.int64)
+        return cls(none, none.astype(np.int32), np.empty(0, np.bool_), np.empty(0), none)
+
+    def join(self, other: "Timeline") -> "Timeline":
+        """Both, in whatever parts the rows came."""
+        both = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in _TIMELINE]
+        time, item, stated = both[0], both[1], both[4]
+        order = np.lexsort((stated, time))
+        if (time != stated).any():
+            order = order[_standing(item[order], stated[order])]
+        return Timeline(*(array[order] for array in both))
 
 
 @dataclass(frozen=True)
@@ -156,6 +177,16 @@ class Catalogue:
         created[items] = self.timeline.time[first]
         return created
 
+    @cached_property
+    def _fields(self) -> dict[str, ItemField]:
+        return {}
+
+    def item_field(self, name: str) -> ItemField:
+        """One field of every item, read once. name: as `Declared.item` allows."""
+        if name not in self._fields:
+            self._fields[name] = ItemField.of(self.rows, name)
+        return self._fields[name]
+
     def at(self, time: int) -> "Snapshot":
         """Price and availability as of a moment: rows with time <= `time`."""
         return self._cursor.at(self, time)
@@ -175,10 +206,13 @@ class Catalogue:
         if not len(new):
             return self
         fresh = new.join(self.rows.select("item_id"), on="item_id", how="anti", maintain_order="left")
-        changed = new.join(self.rows.select("item_id"), on="item_id", how="semi")
+        known = self.rows.select("item_id", known="time")
+        changed = (
+            new.join(known, on="item_id").filter((pl.col("time") >= pl.col("known")).fill_null(True)).drop("known")
+        )
         kept = self.rows.update(changed, on="item_id", how="left", include_nulls=True) if len(changed) else self.rows
         extended = Catalogue(pl.concat([kept, fresh]), self.timeline, self.bundled)
-        return Catalogue(extended.rows, _join(self.timeline, _timeline(rows, extended)), self.bundled)
+        return Catalogue(extended.rows, self.timeline.join(_timeline(rows, extended)), self.bundled)
 
     def dense(self, item_ids: pl.Series) -> NDArray[np.int32]:
         """The dense index of each id, -1 for unknown ones."""
@@ -192,7 +226,7 @@ class Catalogue:
     def save(self, folder: Path) -> None:
         self.rows.write_parquet(folder / "items.parquet")
         line = self.timeline
-        frame = {"time": line.time, "item": line.item, "available": line.available, "price": line.price}
+        frame = {name: getattr(line, name) for name in _TIMELINE}
         pl.DataFrame(frame).write_parquet(folder / "timeline.parquet")
 
     @classmethod
@@ -249,8 +283,8 @@ def build_catalogue(items: pl.DataFrame, mentioned: pl.Series) -> Catalogue:
     names = pl.DataFrame({"item_id": pl.concat([mentioned, pl.Series([""])]).unique()})
     names = names.join(new, on="item_id", how="anti")
     rows = pl.concat([new, _undescribed(names["item_id"])]).sort("item_id")
-    bare = Catalogue(rows, _no_changes(), len(rows))
-    return Catalogue(rows, _timeline(items, bare), len(rows))
+    bare = Catalogue(rows, Timeline.empty(), len(rows))
+    return Catalogue(rows, bare.timeline.join(_timeline(items, bare)), len(rows))
 
 
 def _described(items: pl.DataFrame) -> pl.DataFrame:
@@ -270,27 +304,22 @@ def _undescribed(item_ids: pl.Series) -> pl.DataFrame:
 
 
 def _timeline(items: pl.DataFrame, catalogue: Catalogue) -> Timeline:
+    time, received = items["time"].to_numpy(), items["received"].to_numpy()
     return Timeline(
-        items["time"].to_numpy(),
+        np.where(received <= time, time, received + 1),
         catalogue.dense(items["item_id"]),
         items["available"].fill_null(True).to_numpy(),
         items["price"].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
+        time,
     )
 
 
-def _no_changes() -> Timeline:
-    return Timeline(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.bool_), np.empty(0))
-
-
-def _join(left: Timeline, right: Timeline) -> Timeline:
-    time = np.concatenate([left.time, right.time])
-    order = np.argsort(time, kind="stable")
-    return Timeline(
-        time[order],
-        np.concatenate([left.item, right.item])[order],
-        np.concatenate([left.available, right.available])[order],
-        np.concatenate([left.price, right.price])[order],
-    )
+def _standing(item: NDArray[np.int32], stated: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Places, ascending, of the rows before which nothing stated later was known of the same item."""
+    by_item = np.argsort(item, kind="stable")
+    moments, rank = np.unique(stated, return_inverse=True)
+    code = item[by_item].astype(np.int64) * len(moments) + rank[by_item]
+    return np.sort(by_item[code == np.maximum.accumulate(code)])
 
 
 def _codes(column: pl.Series, names: list[str]) -> NDArray[np.int64]:

@@ -1,8 +1,4 @@
-"""Gradient boosted trees (LightGBM; Ke et al., NeurIPS 2017): the one place in ranking that knows the library.
-
-A model on disk is text that nobody vouches for: its size and the bounds of every tree are checked before it is
-handed to the library.
-"""
+"""Gradient boosted trees (LightGBM; Ke et al., NeurIPS 2017): the one place in ranking that knows the library."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError
+from pipeline.trees import Tree, read_model, read_trees
 from ranking.config import RankingConfig
 
-LARGEST: Final = 200 * 2**20  # bytes of model text
 _LEVELS: Final = 30
-_NODES = ("split_feature", "left_child", "right_child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +29,19 @@ class Boosted:
         raw = self.booster.predict(rows, raw_score=True, num_threads=threads, predict_disable_shape_check=True)
         return np.asarray(raw, dtype=np.float64)
 
+    def trees(self) -> list[Tree]:
+        return read_trees(self.booster.model_to_string(), self.features)
+
     def save(self, path: Path) -> None:
         path.write_text(self.booster.model_to_string(), encoding="utf-8")
 
     @classmethod
     def open(cls, path: Path, features: int) -> "Boosted":
         """Raises ArtifactError when the file is no model over this many features."""
+        text = read_model(path, features)
         try:
-            if path.stat().st_size > LARGEST:
-                raise ArtifactError(path.name, f"at most {LARGEST} bytes", place=str(path.parent))
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArtifactError(path.name, f"a readable model ({error})", place=str(path.parent)) from error
-        try:
-            check_model(text, features)
             booster = lgb.Booster(model_str=text)
-        except (ValueError, KeyError, lgb.basic.LightGBMError) as error:
+        except lgb.basic.LightGBMError as error:
             raise ArtifactError(path.name, f"a whole LightGBM model ({error})", place=str(path.parent)) from error
         if booster.num_feature() != features:
             raise ArtifactError(path.name, f"{features} features", place=str(path), received=booster.num_feature())
@@ -70,12 +62,12 @@ class Examples:
 
 def train(
     known: Examples,
-    held_out: Examples,
+    held_out: Examples | int,
     *,
     config: RankingConfig,
     seed: int,
 ) -> Boosted:
-    """Fit, stopping where the held-out examples improve no more.
+    """Fit, stopping where the held-out examples improve no more, or after so many trees.
 
     Examples in groups are ordered (LambdaMART; Burges, 2010), others classified as 0 or 1. The same input and seed
     give the same model, bit for bit.
@@ -93,7 +85,11 @@ def train(
         "num_threads": config.threads,
         "seed": seed,
         "verbose": -1,
-    } | _objective(known, held_out)
+    }
+    if isinstance(held_out, int):
+        params |= _objective(known, known)
+        return Boosted(lgb.train(params, _dataset(known, params, None), held_out), known.rows.shape[1])
+    params |= _objective(known, held_out)
     rows = _dataset(known, params, None)
     judge = _dataset(held_out, params, rows)
     stop = lgb.early_stopping(config.patience, verbose=False)
@@ -131,42 +127,3 @@ def _dataset(part: Examples, params: dict[str, Any], like: lgb.Dataset | None) -
         params=params,
         reference=like,
     )
-
-
-def check_model(text: str, features: int) -> None:
-    """Raises ValueError when a tree points at a feature, a node or a leaf that is not there.
-
-    The library itself follows such pointers into memory it does not own.
-    """
-    head, *blocks = text.split("\nTree=")
-    if not head.startswith("tree\n") or not blocks or "\nend of trees" not in blocks[-1]:
-        raise ValueError("not the text of a model")
-    about = dict(line.split("=", 1) for line in head.splitlines() if "=" in line)
-    if len(about["tree_sizes"].split()) != len(blocks):
-        raise ValueError("trees are missing")
-    if int(about["max_feature_idx"]) + 1 != features:
-        raise ValueError(f"made for {int(about['max_feature_idx']) + 1} features instead of {features}")
-    for block in blocks:
-        _check_tree(block, features)
-
-
-def _check_tree(block: str, features: int) -> None:
-    lines = dict(line.split("=", 1) for line in block.partition("\nend of trees")[0].splitlines() if "=" in line)
-    leaves = int(lines["num_leaves"])
-    if int(lines["num_cat"]) != 0:
-        raise ValueError("a tree splits on categories, which no model of ours does")
-    if len(lines["leaf_value"].split()) != leaves or leaves < 1:
-        raise ValueError("a tree without its leaves")
-    if leaves == 1:
-        return
-    split, left, right = (np.array(lines[name].split(), dtype=np.int64) for name in _NODES)
-    if any(len(nodes) != leaves - 1 for nodes in (split, left, right, lines["threshold"].split())):
-        raise ValueError("a tree without its nodes")
-    if split.min() < 0 or split.max() >= features:
-        raise ValueError("a tree splits on a feature that is not there")
-    parent = np.arange(leaves - 1)
-    for child in (left, right):
-        # A node comes before its children, so no path can run in a circle.
-        inner = child >= 0
-        if (child[inner] <= parent[inner]).any() or child.max() >= leaves - 1 or child.min() < -leaves:
-            raise ValueError("a tree points at a node that is not there")

@@ -1,68 +1,36 @@
-"""Training rows: what was shown, what the features said then, and what came of it.
+"""From a log to training rows, through the features and preparing stages of the service.
 
 The same feature function and the same preparing stages as in service fill them. Letters: R requests, K shown items
 of the longest, n rows, F features.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.batch import Array, Batch, Mask
+from pipeline.batch import Array, Batch
+from pipeline.features.asking import json_keys
+from pipeline.features.declared import wanted
 from pipeline.features.ids import key_column
-from pipeline.features.plain import FeatureSet
+from pipeline.features.personal import LENGTH, past_of
+from pipeline.features.plain import FeatureSet, names
 from pipeline.filters import NO_FILTERS
-from pipeline.logs.attribution import attribute, grades
+from pipeline.logs.attribution import AttributionConfig
 from pipeline.logs.events import subject
+from pipeline.logs.partitions import DAY_MS
 from pipeline.logs.read import Log
 from pipeline.metrics.padded import pad
 from pipeline.prepare import Analyse, NoCorrection, Normalise
 from pipeline.stage import Stage
 from pipeline.state import State
+from ranking.inputs import Inputs
+from ranking.labels import CONVERSION, PageDay, even, page_days, pages_at, shown_cells
+from ranking.rows import Later, Placed, Rows
 
 REQUESTS_AT_ONCE: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """Where items stood: position `[n]`, -1 where the log does not say; chance `[n]`: P(item at its place), where the
-    order was drawn with known chances, else nan."""
-
-    position: NDArray[np.int32]
-    chance: NDArray[np.float64]
-
-    @property
-    def drawn(self) -> Mask:
-        return (self.position >= 0) & (self.chance < 1.0)
-
-    @classmethod
-    def unknown(cls, size: int) -> "Placed":
-        return cls(np.full(size, -1, dtype=np.int32), np.full(size, np.nan))
-
-    def part(self, rows: slice) -> "Placed":
-        return Placed(self.position[rows], self.chance[rows])
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """features: `[n, F]`; grade: `[n]` gain earned; request: `[n]`, numbered in order of time; requests: R."""
-
-    features: NDArray[np.float32]
-    grade: NDArray[np.float64]
-    request: NDArray[np.int64]
-    requests: int
-    placed: Placed
-
-    def between(self, first: int, last: int) -> "Rows":
-        """The rows of requests `first` up to, not including, `last`."""
-        low, high = np.searchsorted(self.request, [first, last])
-        part = slice(int(low), int(high))
-        requests = self.request[part] - first
-        return Rows(self.features[part], self.grade[part], requests, last - first, self.placed.part(part))
 
 
 def shown_rows(
@@ -72,21 +40,53 @@ def shown_rows(
     *,
     gains: Mapping[str, float],
     prepare: Sequence[Stage] = (),
+    most_rows: int = 2**62,
 ) -> Rows:
     """One row a shown item of the log's own impressions, requests in order of time.
 
     prepare: the PREPARE stages that come before ranking in service; without any, the queries are only normalised.
+    most_rows: of more, about as many are kept, of pages drawn evenly.
     """
-    impressions = _pages(log.frame("impression"))
-    return _rows(impressions, _shown_cells(impressions, log, gains), (state, features), prepare)
+    days = page_days(log)
+    pages = sum(day.size for day in days)
+    rows = sum(_shown(log, day) for day in days)
+    wanted = pages if rows <= most_rows else int(pages * most_rows / rows)
+    found, delays, ages = [], [], []
+    end = _end(log)
+    for day in days:
+        kept = day.pages(log)[even(day.first, day.size, wanted, pages)].drop("row").with_row_index("row")
+        cells = shown_cells(kept, log, gains)
+        found.append(_rows(kept, cells, (state, features), prepare))
+        delays.append(cells["delay"].cast(pl.Float64).fill_null(float("nan")).to_numpy())
+        ages.append((end - kept["time"].to_numpy())[cells["row"].to_numpy()].astype(np.float64))
+    if not found:
+        return Rows.joined(())
+    age = np.concatenate(ages) if log.clock == "exact" else None
+    window = AttributionConfig().windows_ms[CONVERSION]
+    return Rows.joined(found).with_conversions(np.concatenate(delays), age, window)
+
+
+def _shown(log: Log, day: PageDay) -> int:
+    """Items shown on a day."""
+    pages = log.frame("impression", since=day.since, before=day.before, columns=["items"])
+    return int(pages["items"].list.len().sum())
+
+
+def _end(log: Log) -> int:
+    """Time of the last feedback, ms: as far as outcomes are known."""
+    days = log.days("feedback")
+    if not days:
+        return 0
+    last = log.frame("feedback", since=days[-1] * DAY_MS, columns=["time"])["time"]
+    return int(last[-1]) if len(last) else 0
 
 
 def latest_batches(
     log: Log, state: State, *, gains: Mapping[str, float], share: float, prepare: Sequence[Stage] = ()
 ) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
     """The latest share of the pages as prepared batches, each with its grades `[R, K]`."""
-    pages = _pages(log.frame("impression"))
-    return _prepared(pages.slice(int(len(pages) * (1.0 - share))), (log, state), gains, prepare)
+    pages = sum(day.size for day in page_days(log))
+    return _prepared(np.arange(int(pages * (1.0 - share)), pages), (log, state), gains, prepare)
 
 
 def learned_batches(
@@ -96,34 +96,18 @@ def learned_batches(
 
     Evenly, since counts grow over a log: drawn from its end alone, rows would be told by their time.
     """
-    pages = _pages(log.frame("impression"))
-    learned = int(len(pages) * (1.0 - latest_share))
-    even = np.arange(min(most, learned)) * learned // max(min(most, learned), 1)
-    return (batch for batch, _ in _prepared(pages[even], (log, state), {}, prepare))
+    learned = int(sum(day.size for day in page_days(log)) * (1.0 - latest_share))
+    evenly = np.arange(min(most, learned)) * learned // max(min(most, learned), 1)
+    return (batch for batch, _ in _prepared(evenly, (log, state), {}, prepare))
 
 
 def _prepared(
-    pages: pl.DataFrame, known: tuple[Log, State], gains: Mapping[str, float], prepare: Sequence[Stage]
+    places: NDArray[np.int64], known: tuple[Log, State], gains: Mapping[str, float], prepare: Sequence[Stage]
 ) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
     log, state = known
-    pages = pages.drop("row").with_row_index("row")
-    for _, batch, earned in _batches(pages, _shown_cells(pages, log, gains), state):
-        yield _run(prepare or plain_preparation(state), batch), earned
-
-
-def _shown_cells(impressions: pl.DataFrame, log: Log, gains: Mapping[str, float]) -> pl.DataFrame:
-    earned = grades(attribute(impressions, log.frame("feedback")), gains)
-    cells = impressions.select("row", "request_id", "explored", "order", cell="items")
-    cells = cells.explode("cell", empty_as_null=False)
-    place, chance = (pl.col("cell").struct.field(name) for name in ("position", "marginal"))
-    cells = cells.select(
-        "row",
-        "request_id",
-        pl.col("cell").struct.field("item_id"),
-        position=pl.when(pl.col("order") != "unknown").then(place).fill_null(-1),
-        chance=pl.when("explored").then(chance).cast(pl.Float64).fill_null(float("nan")),
-    )
-    return cells.join(earned, on=["request_id", "item_id"], how="left", maintain_order="left")
+    for pages in pages_at(log, places):
+        for _, batch, earned in _batches(pages, shown_cells(pages, log, gains), state):
+            yield _run(prepare or plain_preparation(state), batch), earned
 
 
 def judged_rows(log: Log, state: State, features: FeatureSet, *, prepare: Sequence[Stage] = ()) -> Rows:
@@ -159,6 +143,7 @@ def request_columns(requests: pl.DataFrame, state: State) -> dict[str, Array]:
         "surface": _objects(requests["surface"]),
         "seed": state.catalogue.dense(requests["context"].str.json_path_match("$.item_id")),
         "segment_key": np.where(place.is_null().to_numpy(), 0, key_column(place)),
+        "context_keys": json_keys(requests["context"], wanted(state.declared).contexts),
         "filters": _same(NO_FILTERS, size),
         "sort": _same("relevance", size),
         "diversity": np.full(size, np.nan, dtype=np.float32),
@@ -177,33 +162,35 @@ def _run(stages: Sequence[Stage], batch: Batch) -> Batch:
     return batch
 
 
-def _pages(impressions: pl.DataFrame) -> pl.DataFrame:
-    """Each page once, in an order that does not depend on delivery."""
-    ordered = impressions.sort("time", "event_id")
-    return ordered.unique(["request_id", "page"], keep="first", maintain_order=True).with_row_index("row")
-
-
 def _rows(
     requests: pl.DataFrame, cells: pl.DataFrame, known: tuple[State, FeatureSet], prepare: Sequence[Stage]
 ) -> Rows:
     """requests: with `row`, in order; cells: row, item_id, grade, position, chance, sorted by row."""
     state, features = known
-    found, grade, request = [], [], []
-    for first, batch, grades_ in _batches(requests, cells, state):
+    values, grade = [np.empty((0, len(names(state.clock, state.declared))), dtype=np.float32)], [np.empty(0)]
+    item, history = [np.empty(0, dtype=np.int32)], np.full((len(requests), LENGTH), -1, dtype=np.int32)
+    for numbers, batch, grades_ in _batches(requests, cells, state):
         ready = _run(prepare or plain_preparation(state), batch)
-        found.append(features.values(ready, state)[batch.mask])
+        values.append(features.values(ready, state)[batch.mask])
         grade.append(grades_[batch.mask])
-        request.append(first + np.nonzero(batch.mask)[0])
-    if not found:
-        return Rows(np.empty((0, 0), np.float32), np.empty(0), np.empty(0, np.int64), 0, Placed.unknown(0))
+        item.append(batch.item[batch.mask])
+        history[numbers] = past_items(ready, state)
+    request = cells["row"].to_numpy().astype(np.int64)
+    inputs = Inputs(np.concatenate(values), np.concatenate(item), request, history)
     placed = Placed(cells["position"].to_numpy(), cells["chance"].to_numpy())
-    return Rows(np.concatenate(found), np.concatenate(grade), np.concatenate(request), len(requests), placed)
+    return Rows(inputs, np.concatenate(grade), placed, Later.nothing(len(request)))
+
+
+def past_items(batch: Batch, state: State) -> NDArray[np.int32]:
+    """`[R, LENGTH]`: the subjects' last positive items as of the tick of a prepared batch."""
+    subject_key = np.where(batch.request("subject") != "", batch.request("subject_key"), 0)
+    return past_of(state, subject_key, batch.request("tick"), batch.request("time")).item
 
 
 def _batches(
     requests: pl.DataFrame, cells: pl.DataFrame, state: State
-) -> Iterator[tuple[int, Batch, NDArray[np.float64]]]:
-    """Requests by hundreds: the number of the first, the batch, and the grades `[R, K]`."""
+) -> Iterator[tuple[NDArray[np.int64], Batch, NDArray[np.float64]]]:
+    """Requests by hundreds: their numbers, the batch, and the grades `[R, K]`; requests that showed nothing are out."""
     about = request_columns(requests, state)
     cells = cells.select(
         "row", pl.col("grade").fill_null(0.0), item=pl.Series(state.catalogue.dense(cells["item_id"]), dtype=pl.Int32)
@@ -216,7 +203,7 @@ def _batches(
         part = pad(cells[int(low) : int(high)], "row", ["item", "grade"])
         item = np.where(part.mask, part["item"], -1).astype(np.int32)
         rows = part.keys.to_numpy()
-        yield first, Batch({name: array[rows] for name, array in about.items()}, item, {}), part["grade"]
+        yield rows, Batch({name: array[rows] for name, array in about.items()}, item, {}), part["grade"]
 
 
 def _objects(column: pl.Series) -> NDArray[Any]:

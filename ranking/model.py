@@ -1,4 +1,4 @@
-"""A trained ranker: trees, a smoothed rate they are blended with, and the calibration of both."""
+"""A trained ranker: a scorer, the smoothed rates it is blended with or falls back on, and the calibration of both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,93 +10,106 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError
-from ranking.boosted import Boosted
-from ranking.calibration import logit, sigmoid, step_values
+from ranking.calibration import logit
+from ranking.deep import DeepNet
+from ranking.heads import Head
+from ranking.inputs import Inputs, Scorer
+from ranking.scorers import Trees
 
 KIND: Final = "ranking"
-SCHEMA: Final = 1
-_MODEL, _STEPS, _ABOUT = "model.txt", "calibration.npy", "ranker.json"
+SCHEMA: Final = 2
+CONVERT_RATE: Final = "convert_rate"
+_ABOUT: Final = "ranker.json"
 Floats = NDArray[np.float64]
-Rows = NDArray[np.float32]
 
 
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """target: `click` (log-odds) or `grade`; all: names of the feature set; used: those the trees read;
-    rate: the smoothed rate to blend with; trust: share of the trees in the blend, 0 = the rate alone;
-    slope, intercept: of the calibration; gains: action -> gain."""
+    """target: `click` (log-odds) or `grade`; model: what scores; all: names of the feature set; used: those the scorer
+    reads, none without a scorer; rate: the smoothed rate to blend clicks with; trust: its share in the blend, 0 = the
+    rate alone; converts: what says P(convert | click): the smoothed `rate`, trees of `clicked` items or of the
+    `entire` space, or the `net`; click, convert: their calibration; gains: action -> gain;
+    runtime: of trees."""
 
     target: Literal["click", "grade"]
     all: tuple[str, ...]
     used: tuple[str, ...]
     rate: str
     trust: float
-    slope: float
-    intercept: float
+    click: Head
     gains: dict[str, float]
+    convert: Head = Head()
+    converts: Literal["rate", "clicked", "entire", "net"] = "rate"
+    model: Literal["boosted", "deep"] = "boosted"
+    runtime: Literal["native", "onnx"] = "native"
     schema: int = SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """trees: None when the rate alone is shipped; steps: `[2, S]` of the isotonic calibration, `[2, 0]` for Platt's."""
+    """scorer: None when the rates alone are shipped."""
 
     about: About
-    trees: Boosted | None
-    steps: Floats
+    scorer: Scorer | None
 
-    def raw(self, rows: Rows, threads: int = 1) -> Floats:
-        """Scores before calibration, `[n]`, of rows `[n, F]` of the whole feature set."""
-        return blend(self._trees(rows, threads), self._rate(rows), self.about.trust)
-
-    def predict(self, rows: Rows, threads: int = 1) -> Floats:
-        """`[n]`: P(click), or the expected grade where grades were the target."""
-        raw = self.raw(rows, threads)
+    def raw(self, inputs: Inputs, threads: int = 1) -> tuple[Floats, Floats]:
+        """Scores before calibration, `[n]`: of clicks (or grades), and of conversions once clicked."""
+        nothing = np.zeros(len(inputs))
+        click, convert = (nothing, nothing) if self.scorer is None else self.scorer.raw(inputs, threads)
         if self.about.target == "grade":
-            return np.asarray(self.about.slope * raw + self.about.intercept)
-        if self.steps.shape[1]:
-            return step_values(self.steps[0], self.steps[1], raw)
-        return sigmoid(self.about.slope * raw + self.about.intercept)
+            return click, np.full(len(inputs), np.nan)
+        if self.about.converts == "rate":
+            convert = self._rate(inputs, CONVERT_RATE)
+        return blend(click, self._rate(inputs, self.about.rate), self.about.trust), convert
 
-    def column(self, name: str) -> int:
-        """Place of a feature on the last axis."""
-        return self.about.all.index(name)
+    def predict(self, inputs: Inputs, threads: int = 1) -> tuple[Floats, Floats]:
+        """P(click) and P(convert | click), `[n]` each; where grades were the target the expected grade, and nan."""
+        click, convert = self.raw(inputs, threads)
+        if self.about.target == "grade":
+            return self.about.click.pooled.slope * click + self.about.click.pooled.intercept, convert
+        surface = surfaces(inputs, self.about.all)
+        return self.about.click.probability(click, surface), self.about.convert.probability(convert, surface)
 
-    def _trees(self, rows: Rows, threads: int) -> Floats:
-        if self.trees is None:
-            return np.zeros(len(rows))
-        used = [self.column(name) for name in self.about.used]
-        return self.trees.predict(rows if len(used) == len(self.about.all) else rows[:, used], threads)
-
-    def _rate(self, rows: Rows) -> Floats:
-        return logit(rows[:, self.column(self.about.rate)]) if self.about.rate else np.zeros(len(rows))
+    def _rate(self, inputs: Inputs, name: str) -> Floats:
+        return logit(inputs.features[:, self.about.all.index(name)])
 
     def save(self, folder: Path) -> None:
-        if self.trees is not None:
-            self.trees.save(folder / _MODEL)
-        np.save(folder / _STEPS, self.steps, allow_pickle=False)
+        if self.scorer is not None:
+            self.scorer.save(folder)
         (folder / _ABOUT).write_bytes(msgspec.json.encode(self.about))
 
     @classmethod
-    def open(cls, folder: Path, features: Sequence[str]) -> "Ranker":
-        """features: the names of the feature set it will be given.
+    def open(cls, folder: Path, features: Sequence[str], runtime: Literal["native", "onnx"] | None = None) -> "Ranker":
+        """features: the names of the feature set it will be given; runtime: instead of the one it was trained for.
 
         Raises ArtifactError when the files are not what `save` wrote, or were made for other features.
         """
         try:
             about = msgspec.json.decode((folder / _ABOUT).read_bytes(), type=About)
-            steps = np.load(folder / _STEPS, allow_pickle=False)
-        except (OSError, ValueError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError) as error:
             raise ArtifactError(_ABOUT, f"a readable ranker ({error})", place=str(folder)) from error
         if about.schema != SCHEMA or about.all != tuple(features):
             raise ArtifactError("features", "a ranker trained on this feature set; train again", place=str(folder))
-        if not {*about.used, *([about.rate] if about.rate else [])} <= set(about.all):
+        rates = (about.rate, CONVERT_RATE) if about.target == "click" else ()
+        if not {*about.used, *rates} <= set(about.all):
             raise ArtifactError("used", "features of the feature set", place=str(folder / _ABOUT))
-        if steps.ndim != 2 or len(steps) != 2:
-            raise ArtifactError(_STEPS, "two rows", place=str(folder), received=steps.shape)
-        trees = Boosted.open(folder / _MODEL, len(about.used)) if about.used else None
-        return cls(about, trees, steps)
+        if not about.used and (about.trust > 0 or about.converts != "rate"):
+            raise ArtifactError("used", "the features of its model", place=str(folder / _ABOUT))
+        return cls(about, _scorer(folder, about, runtime or about.runtime) if about.used else None)
 
 
-def blend(trees: Floats, rate: Floats, trust: float) -> Floats:
-    """trust of the trees' log-odds and the rest of the rate's."""
-    return np.asarray(trust * trees + (1.0 - trust) * rate)
+def _scorer(folder: Path, about: About, runtime: str) -> Scorer:
+    if about.model == "deep":
+        return DeepNet.open(folder, len(about.all))
+    columns = np.array([about.all.index(name) for name in about.used])
+    converts, entire = about.converts in ("clicked", "entire"), about.converts == "entire"
+    return Trees.open(folder, columns, convert=converts, entire=entire, onnx=runtime == "onnx")
+
+
+def surfaces(inputs: Inputs, have: Sequence[str]) -> NDArray[np.float32] | None:
+    """The surface of each item, `[n]`, as the features number them; None where they do not say."""
+    return inputs.features[:, have.index("surface")] if "surface" in have else None
+
+
+def blend(scored: Floats, rate: Floats, trust: float) -> Floats:
+    """trust of the scorer's log-odds and the rest of the rate's, which may be unknown where nothing of it is asked."""
+    return scored if trust == 1.0 else np.asarray(trust * scored + (1.0 - trust) * rate)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batch import Batch
+from pipeline.batch import Batch, Mask
+from pipeline.errors import ConfigError
 from pipeline.features.plain import NEEDS, FeatureSet, names
 from pipeline.stage import Effect
 from pipeline.state import State
+from ranking.dataset import past_items
+from ranking.inputs import Inputs
 from ranking.model import Ranker
 from ranking.value import expected_gain, request_gains
 
@@ -18,7 +21,7 @@ RATES = ("ctr_7d", "ctr")  # the smoothed rate that stands in, the first the clo
 
 @dataclass(frozen=True, slots=True)
 class Hydrate:
-    """Writes `features` `[R, K, F]`, in the order of `pipeline.features.plain.names(state.clock)`."""
+    """Writes `features` `[R, K, F]`, in the order of `pipeline.features.plain.names`."""
 
     features: FeatureSet
     state: State
@@ -37,26 +40,37 @@ class Rank:
 
     The features end here: the stages behind would only carry them along.
 
-    A ranker trained on judged grades gives no probabilities (nan); its score is the expected grade.
+    A ranker trained on judged grades gives no probabilities (nan); its score is the expected grade. state: needed by
+    a model that reads what the subject did.
     """
 
     ranker: Ranker
     threads: int = 1
+    state: State | None = None
     name: str = "rank"
     effect: Effect = Effect.SCORE
     reads: frozenset[str] = frozenset({"features", "request.weights"})
     writes: frozenset[str] = WRITES
 
+    def __post_init__(self) -> None:
+        if self.ranker.about.model == "deep" and self.state is None:
+            raise ConfigError("[ranking] model", "the state that knows what subjects did", received="deep")
+
     def run(self, batch: Batch) -> Batch:
-        mask, features = batch.mask, batch["features"]
-        predicted = np.full(mask.shape, np.nan)
-        rows = features.reshape(-1, features.shape[-1]) if mask.all() else features[mask]
-        predicted[mask] = self.ranker.predict(rows, self.threads)
+        mask = batch.mask
+        found = np.full((2, *mask.shape), np.nan)
+        found[:, mask] = self.ranker.predict(self._inputs(batch, mask), self.threads)
+        value, p_convert = found
         if self.ranker.about.target == "grade":
-            none = np.full(mask.shape, np.nan)
-            return batch.without("features").with_columns(p_click=none, p_convert=none, score=predicted)
-        p_convert = features[..., self.ranker.column("convert_rate")].astype(np.float64)
-        return _valued(batch, predicted, p_convert, self.ranker.about.gains)
+            return batch.without("features").with_columns(p_click=p_convert, p_convert=p_convert, score=value)
+        return _valued(batch, value, p_convert, self.ranker.about.gains)
+
+    def _inputs(self, batch: Batch, mask: Mask) -> Inputs:
+        features = batch["features"]
+        rows = features.reshape(-1, features.shape[-1]) if mask.all() else features[mask]
+        deep = self.state is not None and self.ranker.about.model == "deep"
+        history = past_items(batch, self.state) if deep and self.state else np.empty((len(mask), 0), dtype=np.int32)
+        return Inputs(rows, batch.item[mask], np.nonzero(mask)[0], history)
 
 
 @dataclass(frozen=True, slots=True)

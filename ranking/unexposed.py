@@ -14,6 +14,8 @@ from pipeline.batch import Batch
 from pipeline.features.plain import FeatureSet
 from pipeline.state import State
 from ranking.boosted import Examples
+from ranking.dataset import past_items
+from ranking.inputs import Inputs
 
 Items = NDArray[np.int32]
 Retrieved = Iterable[tuple[Batch, Items]]  # prepared pages holding what they showed, and their candidates `[R, K]`
@@ -31,10 +33,8 @@ def draw_unexposed(candidate: Items, shown: Items, most: int, rng: np.random.Gen
     return drawn.astype(np.int32)
 
 
-def unexposed_rows(
-    retrieved: Retrieved, known: tuple[State, FeatureSet], per_page: int, seed: int
-) -> NDArray[np.float32]:
-    """Features `[n, F]` of items drawn from each page, as of the page's own time; `[0, 0]` without any page.
+def unexposed_rows(retrieved: Retrieved, known: tuple[State, FeatureSet], per_page: int, seed: int) -> Inputs:
+    """Items drawn from each page, as of the page's own time; nothing without any page.
 
     The same pages in the same order and the same seed give the same rows.
     """
@@ -43,8 +43,9 @@ def unexposed_rows(
     found = []
     for pages, candidate in retrieved:
         drawn = Batch(pages.requests, draw_unexposed(candidate, pages.item, per_page, rng), {})
-        found.append(features.values(drawn, state)[drawn.mask])
-    return np.concatenate(found) if found else np.empty((0, 0), dtype=np.float32)
+        values, request = features.values(drawn, state)[drawn.mask], np.nonzero(drawn.mask)[0]
+        found.append(Inputs(values, drawn.item[drawn.mask], request, past_items(drawn, state)))
+    return Inputs.joined(found) if found else Inputs.plain(np.empty((0, 0), dtype=np.float32))
 
 
 def mixed(shown: Examples, unexposed: NDArray[np.float32], share: float, usual: float) -> Examples:

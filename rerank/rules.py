@@ -162,6 +162,11 @@ def boosted(batch: Batch) -> NDArray[np.float64]:
     return np.where(score >= 0, score * boost, score / boost)
 
 
+def relevance(batch: Batch) -> NDArray[np.float64]:
+    """`[R, K]`: what the ordering stages go by: the scores as merchandised, or what the list made of them."""
+    return batch["relevance"] if batch.has("relevance") else boosted(batch)
+
+
 @dataclass(frozen=True, slots=True)
 class Pins:
     """Puts pinned candidates where their rule wants them; the others close up around them."""

@@ -13,9 +13,57 @@ from pipeline.catalogue import NEVER, Catalogue
 from pipeline.filters import Filters
 from pipeline.stage import Effect
 from rerank.config import RerankConfig
+from rerank.context import Listed
+from rerank.listwise import Listwise, merit_of
 from rerank.mmr import mmr_orders
-from rerank.rules import RELEVANCE, boosted
+from rerank.rules import RELEVANCE, boosted, relevance
 from rerank.windows import scatter
+
+
+@dataclass(frozen=True, slots=True)
+class Rearrange:
+    """Reranks the best `depth` of each request as a list. Without an explicit sort, `relevance` says the new order: its
+    j-th item has the j-th best score, so that what comes after weighs it on the ranker's scale and those behind `depth`
+    stay behind; elsewhere it is the score as merchandised. vectors: `[N, D]`, unit length, of every item."""
+
+    model: Listwise
+    catalogue: Catalogue
+    vectors: NDArray[np.float32]
+    name: str = "listwise"
+    effect: Effect = Effect.SCORE
+    reads: frozenset[str] = frozenset({"score", "request.sort"})
+    writes: frozenset[str] = frozenset({"relevance"})
+
+    def run(self, batch: Batch) -> Batch:
+        score = boosted(batch)
+        found, rows = score.copy(), _by_relevance(batch)
+        if len(rows) and batch.item.shape[1]:
+            found[rows] = self._rearranged(batch.rows(rows), score[rows])
+        return batch.with_columns(relevance=found)
+
+    def _rearranged(self, batch: Batch, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        before = best_first(score, batch.mask & np.isfinite(score), self.catalogue.tie[batch.item])
+        head = before[:, : self.model.about.depth]
+        top = Batch(batch.requests, batch.item, {"score": score}).take(head)
+        places = self.model.order(listed(top, self.catalogue, self.vectors))
+        after = before.copy()
+        after[:, : head.shape[1]] = np.where(places >= 0, np.take_along_axis(head, np.maximum(places, 0), axis=1), -1)
+        best = np.take_along_axis(score, np.maximum(before, 0), axis=1)
+        # Equal scores would fall back to the order of item ids.
+        best = best - np.arange(best.shape[1]) * 1e-12 * np.abs(best[:, :1])
+        row, place = np.nonzero(after >= 0)
+        found = score.copy()
+        found[row, after[row, place]] = best[row, place]
+        return found
+
+
+def listed(batch: Batch, catalogue: Catalogue, vectors: NDArray[np.float32]) -> Listed:
+    """The candidates as what a list is judged by. Of a category path the deepest level counts."""
+    mask, item = batch.mask, np.maximum(batch.item, 0)
+    path = catalogue.category[item]
+    deepest = np.maximum((path != 0).sum(axis=2) - 1, 0)[:, :, None]
+    category = np.take_along_axis(path, deepest, axis=2)[:, :, 0]
+    return Listed(mask, merit_of(batch["score"]), category, catalogue.brand[item], vectors[item])
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +77,7 @@ class Sort:
     writes: frozenset[str] = frozenset()
 
     def run(self, batch: Batch) -> Batch:
-        value = boosted(batch)
+        value = relevance(batch).copy()
         for row, sort in enumerate(batch.request("sort")):
             item = batch.item[row]
             if sort in ("price_asc", "price_desc"):
@@ -66,7 +114,7 @@ class Diversify:
         if not len(rows):
             return batch
         order = np.tile(np.arange(batch.item.shape[1]), (batch.size, 1))
-        score = boosted(batch)
+        score = relevance(batch)
         order[rows] = best_first(score[rows], batch.mask[rows], self.catalogue.tie[batch.item[rows]])
         mixed = rows[trade[rows] < 1.0]
         if len(mixed):

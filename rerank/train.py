@@ -1,4 +1,5 @@
-"""How much diversity the ranking can afford, for searches and for recommendations: what reranking learns."""
+"""What reranking learns: a reranker of lists where it proves better than none, and how much diversity the order can
+afford, for searches and for recommendations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,10 @@ from pipeline.catalogue import Catalogue
 from pipeline.errors import ArtifactError
 from pipeline.filters import NO_FILTERS
 from pipeline.metrics.ranking import ndcg
-from rerank.config import RerankConfig
+from rerank.config import ListwiseConfig, RerankConfig
+from rerank.context import CONTEXT_NAMES
+from rerank.gate import judge, mean_and_error
+from rerank.listwise import About, Examples, Listwise, Shown, fit
 from rerank.rules import RELEVANCE
 from rerank.stages import Windows, diversified
 
@@ -25,8 +29,8 @@ CUT = 10
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Validation requests as the ranker left them: `[R, K]` each. scores: the order before reranking; gains: what
-    the shoppers did; item: dense index, -1 = none."""
+    """Validation requests before diversity: `[R, K]` each. scores: the order until then; gains: what the shoppers did;
+    item: dense index, -1 = none."""
 
     scores: NDArray[np.float64]
     gains: NDArray[np.float64]
@@ -55,23 +59,51 @@ class Choice:
 def choose(
     batches: Sequence[Judged], vectors: NDArray[np.float32], catalogue: Catalogue, config: RerankConfig
 ) -> Choice:
-    """The most diversity that costs at most `config.budget` of NDCG@10: the smallest trade, then the window rules.
+    """The most diversity that surely costs at most `config.budget` of NDCG@10: trades from the largest down to the
+    first that costs more, then the window rules. Sure: the mean cost and one standard error are within the budget.
 
     Identity when nothing is within it, or when no request has a positive gain to measure by. vectors: `[N, D]`.
     """
     identity = _measure(batches, vectors, 1.0, config)
-    least = identity["ndcg@10"] * (1.0 - config.budget)
     trade, alone = 1.0, identity
-    for tried in sorted(config.trades):
+    for tried in sorted(config.trades, reverse=True):
         measured = _measure(batches, vectors, tried, config)
-        if measured["ndcg@10"] >= least:
-            trade, alone = tried, measured
+        if not _affordable(identity, measured, config.budget):
             break
+        trade, alone = tried, measured
     ruled = _measure(batches, vectors, trade, config, Windows(catalogue, config))
-    windows = ruled["ndcg@10"] >= least
+    windows = _affordable(identity, ruled, config.budget)
     parts = {"identity": identity, "trade": alone, "chosen": ruled if windows else alone}
-    metrics = {f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}
+    metrics = {f"{part}_{name}": value for part, found in parts.items() for name, value in found.means.items()}
     return Choice(Reordering(trade, windows), metrics)
+
+
+def _affordable(identity: "_Measured", tried: "_Measured", budget: float) -> bool:
+    cost = identity.ndcg - tried.ndcg
+    mean, error = mean_and_error(cost[~np.isnan(cost)])
+    return bool(np.isfinite(identity.ndcg).any()) and mean + error <= budget * identity.means["ndcg@10"]
+
+
+def train_listwise(
+    pages: Sequence[Shown], ratios: NDArray[np.float64], config: ListwiseConfig, *, seed: int, folder: Path
+) -> dict[str, float] | None:
+    """Write a reranker into `folder`, marked as shipped where it passes the gate; returns its metrics, or None when
+    too few pages say anything.
+
+    pages: in order of time, none of which the ranker learned from; ratios: how often each place is looked at over the
+    first, empty where it is not known. The first pages are learned from, later ones judge.
+    """
+    ends = np.cumsum([len(page.gains) for page in pages])
+    learned = int(np.searchsorted(ends, config.learn_share * ends[-1])) if len(pages) else 0
+    learn = Examples.of(pages[:learned], ratios, config.company)
+    if len(learn.sizes) < config.least_pages:
+        return None
+    about = About(CONTEXT_NAMES, False, config.slots, config.company, config.depth)
+    model = Listwise(about, fit(learn, config, seed))
+    verdict = judge(model, pages[learned:], ratios)
+    shipped = verdict.passes(config.errors) if config.enabled is None else config.enabled
+    Listwise(msgspec.structs.replace(about, shipped=shipped), model.booster).save(folder)
+    return {"listwise_shipped": float(shipped), "listwise_pages": float(len(learn.sizes))} | verdict.metrics
 
 
 def train(
@@ -123,14 +155,25 @@ def intra_list_distance(order: Ints, item: NDArray[np.int32], vectors: NDArray[n
     return np.asarray(1.0 - alike, dtype=np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One value a request, in the same order whatever was tried: NDCG@10, nan without a positive gain, and ILD@10."""
+
+    ndcg: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @property
+    def means(self) -> dict[str, float]:
+        return {"ndcg@10": _mean(self.ndcg), "ild@10": _mean(self.spread)}
+
+
 def _measure(
     batches: Sequence[Judged],
     vectors: NDArray[np.float32],
     trade: float,
     config: RerankConfig,
     windows: Windows | None = None,
-) -> dict[str, float]:
-    """Means over the requests with a positive gain (NDCG) and with at least two items (ILD)."""
+) -> _Measured:
     gained, spread = [np.empty(0)], [np.empty(0)]
     for batch in batches:
         mask = batch.item >= 0
@@ -146,7 +189,7 @@ def _measure(
         ranked = np.take_along_axis(batch.gains, np.maximum(order, 0), axis=1)
         gained.append(ndcg(ranked, -np.broadcast_to(np.arange(order.shape[1]), order.shape), order >= 0, CUT))
         spread.append(intra_list_distance(order[:, :CUT], batch.item, vectors))
-    return {"ndcg@10": _mean(gained), "ild@10": _mean(spread)}
+    return _Measured(np.concatenate(gained), np.concatenate(spread))
 
 
 def _ruled(order: Ints, item: NDArray[np.int32], windows: Windows) -> Ints:
@@ -158,7 +201,6 @@ def _ruled(order: Ints, item: NDArray[np.int32], windows: Windows) -> Ints:
     return ruled
 
 
-def _mean(parts: list[NDArray[np.float64]]) -> float:
-    values = np.concatenate(parts)
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else float("nan")
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -5,20 +5,24 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from pipeline.config import Config
+from retrieval.vectors import VectorConfig
 
-CHANNELS: Final = ("lexical", "popular", "covisit", "given")
+CHANNELS: Final = ("lexical", "popular", "covisit", "given", "tower")
 
 
 class Learned(NamedTuple):
     """What training finds out about the channels; these values stand where it had nothing to learn from.
 
-    popular, covisit: weights; days: of popularity; half_life_days: of co-visits, 0 = old and new count alike.
+    popular, covisit: weights; days: of popularity; half_life_days: of co-visits, 0 = old and new count alike;
+    tower: weight where nothing is searched for; search_tower: where something is; 0 leaves the channel out.
     """
 
     popular: float = 0.05
     covisit: float = 1.0
     days: int = 7
     half_life_days: float = 0.0
+    tower: float = 0.0
+    search_tower: float = 0.0
 
 
 class Channel(Config):
@@ -73,26 +77,58 @@ class CovisitConfig(Channel):
     decay: float = Field(default=0.7, gt=0, le=1, description="weight of an action relative to the one after it")
 
 
+class TowerConfig(Channel):
+    search_weight: float | None = Field(
+        default=None, ge=0, description="the same on searches, where a found word weighs 1; unset takes the one learned"
+    )
+    dimensions: int = Field(default=64, ge=8, le=512, description="length of the vectors")
+    buckets: int = Field(
+        default=32_768, ge=64, le=4_194_304, description="rows of the table of hashed words and labels"
+    )
+    history: int = Field(default=20, ge=1, le=50, description="latest actions of the subject that are read")
+    epochs: int = Field(default=6, ge=1, description="passes over the pairs, at most; what is held out says how many")
+    patience: int = Field(default=2, ge=1, description="passes without improvement before training stops")
+    most_pairs: int = Field(default=100_000, ge=1, description="pairs of one pass, drawn anew for each")
+    batch: int = Field(default=1024, ge=2, description="pairs of one step, each a negative of the others")
+    uniform: int = Field(default=1024, ge=0, description="further negatives of a step, drawn evenly from all items")
+    id_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="share of items shown without their id, so that new ones can be told"
+    )
+    learning_rate: float = Field(default=0.003, gt=0, description="of Adam")
+    index: VectorConfig = Field(default=VectorConfig(), description="how the nearest vectors are looked up")
+
+
 class RetrievalConfig(Config):
     lexical: LexicalConfig = Field(default=LexicalConfig(), description="BM25 over the words of the query")
     popular: PopularConfig = Field(default=PopularConfig(), description="what most people act on lately")
     covisit: CovisitConfig = Field(default=CovisitConfig(), description="neighbours of what the subject acted on")
+    tower: TowerConfig = Field(default=TowerConfig(), description="two towers: learned vectors of requests and items")
     k0: float = Field(default=60.0, gt=0, description="constant of reciprocal rank fusion; larger flattens the ranks")
     fused: int = Field(default=500, ge=1, le=10_000, description="candidates kept after fusion")
     rescue: bool = Field(default=True, description="a search that finds nothing gets popular items, marked as such")
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """Of each of CHANNELS."""
+        """Of each of CHANNELS, where nothing is searched for."""
         known = self.filled(Learned())
-        return (known.lexical.weight, known.popular.weight or 0.0, known.covisit.weight or 0.0, 1.0)
+        channels = (known.popular, known.covisit, known.tower)
+        popular, covisit, tower = (channel.weight or 0.0 for channel in channels)
+        return (known.lexical.weight, popular, covisit, 1.0, tower)
+
+    @property
+    def for_search(self) -> "RetrievalConfig":
+        """With the weights of a search."""
+        tower = self.tower.model_copy(update={"weight": self.filled(Learned()).tower.search_weight})
+        return self.model_copy(update={"tower": tower})
 
     def filled(self, learned: Learned) -> "RetrievalConfig":
         """With what was learned where nothing is set."""
-        popular = {"weight": learned.popular, "days": learned.days}
-        covisit = {"weight": learned.covisit, "half_life_days": learned.half_life_days}
         return self.model_copy(
-            update={"popular": _filled(self.popular, popular), "covisit": _filled(self.covisit, covisit)}
+            update={
+                "popular": _filled(self.popular, {"weight": learned.popular, "days": learned.days}),
+                "covisit": _filled(self.covisit, {"weight": learned.covisit, "half_life_days": learned.half_life_days}),
+                "tower": _filled(self.tower, {"weight": learned.tower, "search_weight": learned.search_tower}),
+            }
         )
 
 

@@ -1,6 +1,7 @@
 """Requests held out of the log the channels learn from, so that their fusion can be tried on what came later.
 
 Where the log shows pages, the latest recommendations are asked again; else what somebody did next is to be found.
+Searches are asked again where there are any.
 """
 
 import json
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Array, Batch, Mask
 from pipeline.features.counters import Counters
-from pipeline.features.ids import key_column
+from pipeline.features.ids import Keys, key_column
 from pipeline.features.layers import CounterLayers, SequenceLayers
 from pipeline.features.sequences import Sequences
 from pipeline.features.ticks import first_tick
@@ -21,20 +22,22 @@ from pipeline.filters import NO_FILTERS, parse_filters
 from pipeline.logs.attribution import attribute, grades
 from pipeline.logs.events import subject
 from pipeline.logs.read import Log
+from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
 from pipeline.state import COUNTED, State
 
 MOST: Final = 2000  # requests
 _LATEST: Final = 0.1  # share held out
 _FEW, _HALF = 500, 0.5  # a log with few pages gives this many, but never more than half of them
 _REPEATS: Final = 0.01  # people who repeat less than this never want what they had
-_ELSEWHERE = ("search", "similar")
+_QUERY = pl.col("query").fill_null("").str.strip_chars() != ""
+_NO_QUERY = ~_QUERY & ~pl.col("surface").is_in(["search", "similar"])
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """requests: R, as the engine gives them; row, item: `[P]`, what was relevant to which; known: what the
     co-visits may learn from; state: what the requests are read from; unseen: whether what the subject acted on before
-    is left out."""
+    is left out; cutoff: ms, from when on everything is held out, None where everybody's last action is."""
 
     requests: Batch
     row: NDArray[np.int64]
@@ -42,6 +45,36 @@ class HeldOut:
     known: Sequences
     state: State
     unseen: bool
+    cutoff: int | None
+
+    def before(self, subject_key: Keys, time: NDArray[np.int64]) -> Mask:
+        """Whether what a subject was after at a moment may be learned from. subject_key, time: `[P]`."""
+        if self.cutoff is not None:
+            return time < self.cutoff
+        known = self.known
+        place = np.minimum(np.searchsorted(known.keys, subject_key), len(known.keys) - 1)
+        last = known.time[np.maximum(known.start[place + 1] - 1, 0)]
+        acted = (known.keys[place] == subject_key) & (known.start[place] < known.start[place + 1])
+        return np.asarray(acted & (time <= last))
+
+    def prepared(self, rows: NDArray[np.intp]) -> Batch:
+        """Some of the requests, up to what may be shown."""
+        batch = self.requests.rows(rows)
+        stages = (Normalise(self.state), NoCorrection(), Analyse(), History(self.state), Allow(self.state))
+        for stage in stages:
+            batch = stage.run(batch)
+        return self._without_seen(batch) if self.unseen else batch
+
+    def _without_seen(self, batch: Batch) -> Batch:
+        """Nothing the subject acted on before may be shown."""
+        layers = self.state.history
+        longest = int(np.diff(whole_history(self.state).start).max(initial=1))
+        past = layers.last(batch.request("subject_key"), batch.request("time"), longest)
+        allowed = batch.request("allowed").copy()
+        for row, seen in enumerate(past.item):
+            allowed[row] = allowed[row].copy()
+            allowed[row][seen[seen >= 0]] = False
+        return batch.with_requests(allowed=allowed)
 
     def relevant(self, rows: NDArray[np.intp]) -> list[NDArray[np.int32]]:
         """The items that were relevant to each of some requests; -1 is one the catalogue does not know."""
@@ -51,12 +84,14 @@ class HeldOut:
 
 
 def held_out(log: Log, state: State, seed: int = 0) -> HeldOut | None:
-    """At most `MOST` requests with something relevant. None when the log has none."""
-    history = whole_history(state)
-    found = None
-    if state.clock == "exact" and log.has("impression"):
-        found = _later_pages(log, state, history, seed)
-    return found or _next_actions(log, state, history, seed)
+    """At most `MOST` requests for recommendations with something relevant. None when the log has none."""
+    found = _later_pages(log, state, seed, _NO_QUERY)
+    return found or _next_actions(log, state, whole_history(state), seed)
+
+
+def held_out_searches(log: Log, state: State, seed: int = 0) -> HeldOut | None:
+    """At most `MOST` searches with something relevant. None when the log has none."""
+    return _later_pages(log, state, seed, _QUERY)
 
 
 def whole_history(state: State) -> Sequences:
@@ -79,11 +114,13 @@ def only(history: Sequences, kept: Mask) -> Sequences:
     )
 
 
-def _later_pages(log: Log, state: State, history: Sequences, seed: int) -> HeldOut | None:
-    """Recommendation pages without a query, and what they earned."""
+def _later_pages(log: Log, state: State, seed: int, kind: pl.Expr) -> HeldOut | None:
+    """Pages of one kind, and what they earned."""
+    if state.clock != "exact" or not log.has("impression"):
+        return None
+    history = whole_history(state)
     columns = ["time", "event_id", "request_id", "page", "surface", "query", "filters", "context", "user_id"]
-    pages = log.frame("impression", columns=[*columns, "session_id"])
-    pages = pages.filter(pl.col("query").fill_null("") == "", ~pl.col("surface").is_in(_ELSEWHERE))
+    pages = log.frame("impression", columns=[*columns, "session_id"]).filter(kind)
     pages = pages.sort("page", "time", "event_id").unique("request_id", keep="first", maintain_order=True).sort("time")
     latest = int(max(len(pages) * _LATEST, min(_FEW, len(pages) * _HALF)))
     if not latest:
@@ -103,6 +140,7 @@ def _later_pages(log: Log, state: State, history: Sequences, seed: int) -> HeldO
         only(history, (history.time < cutoff) & (history.received < cutoff)),
         state,
         unseen=False,
+        cutoff=cutoff,
     )
 
 
@@ -110,8 +148,9 @@ def _next_actions(log: Log, state: State, history: Sequences, seed: int) -> Held
     """The latest positive actions, each to be found as of its own moment; without clock time everybody's last."""
     if not len(history.item):
         return None
+    cutoff = None
     if state.clock == "exact":
-        cutoff = np.quantile(history.time, 1.0 - _LATEST)
+        cutoff = int(np.quantile(history.time, 1.0 - _LATEST))
         known = (history.time < cutoff) & (history.received < cutoff)
     else:
         known = np.ones(len(history.item), dtype=np.bool_)
@@ -129,7 +168,7 @@ def _next_actions(log: Log, state: State, history: Sequences, seed: int) -> Held
     }
     unseen = not log.has("impression") and repeat_rate(history) < _REPEATS
     item = np.asarray(history.item)[places]
-    return HeldOut(Batch.of(requests), np.arange(len(places)), item, only(history, known), state, unseen)
+    return HeldOut(Batch.of(requests), np.arange(len(places)), item, only(history, known), state, unseen, cutoff)
 
 
 def _restated(state: State, history: Sequences) -> State:
@@ -148,6 +187,7 @@ def _asked(pages: pl.DataFrame, state: State) -> Batch:
     place = pages["context"].str.json_path_match(f"$.{state.segment}")
     filters = {text: parse_filters(json.loads(text), "impression.filters") for text in pages["filters"].unique()}
     requests = _nobodys(len(pages)) | {
+        "query": np.array(pages["query"].fill_null("").to_list(), dtype=object),
         "time": pages["time"].to_numpy(),
         "subject_key": key_column(pages.select(subject().fill_null(""))["subject"]),
         "surface": np.array(pages["surface"].to_list(), dtype=object),

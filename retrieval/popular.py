@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.features.ids import pair
 from pipeline.features.layers import CounterLayers
 from pipeline.state import DAY, State
 from retrieval.config import PopularConfig
@@ -57,18 +56,25 @@ class PopularIndex:
         source = state.counters["items"]
         items = np.arange(len(state.catalogue), dtype=np.int64)
         if segment:
-            local = self._counts(state, state.counters["segments"], pair(np.array([segment]), items), tick)
+            local = self._local(state, segment, items, tick)
             if local.sum() < self.config.segment_minimum:
                 return self.at(state, tick, 0)
             counts = local
         else:
-            counts = self._counts(state, source, items, tick)
+            counts = self._everywhere(state, items, tick)
             if not counts.any():  # nobody did anything lately: what was ever popular says more than what is newest
                 counts = source.at(items, np.array(tick))[:, source.place("positive")].astype(np.int64)
         order = popular_order(counts, state.catalogue.tie, state.catalogue.created)
         return Popularity(order, counts[order], source)
 
-    def _counts(self, state: State, layers: CounterLayers, key: NDArray[np.int64], tick: int) -> Counts:
-        at = np.array(tick)
-        found = layers.window(key, at, self.config.window_days * DAY) if state.clock == "exact" else layers.at(key, at)
+    def _everywhere(self, state: State, items: Counts, tick: int) -> Counts:
+        layers, at = state.counters["items"], np.array(tick)
+        windowed = state.clock == "exact"
+        found = layers.window(items, at, self.config.window_days * DAY) if windowed else layers.at(items, at)
         return found[:, layers.place("positive")].astype(np.int64)
+
+    def _local(self, state: State, segment: int, items: Counts, tick: int) -> Counts:
+        layers, asked = state.pairs["segments"], (np.array([segment]), items[None], np.array([tick]))
+        windowed = state.clock == "exact"
+        found = layers.window(*asked, self.config.window_days * DAY) if windowed else layers.at(*asked)
+        return found[0, :, layers.place("positive")].astype(np.int64)

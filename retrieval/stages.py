@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from pipeline.batch import Array, Batch, best_first
 from pipeline.stage import Effect
 from pipeline.state import State
-from retrieval.config import CHANNELS, CovisitConfig, LexicalConfig, PopularConfig, RetrievalConfig
+from retrieval.config import CHANNELS, CovisitConfig, LexicalConfig, PopularConfig, RetrievalConfig, TowerConfig
 from retrieval.covisit import Neighbours, covisit_scores
+from retrieval.dataset import asked
+from retrieval.embedded import Towers
 from retrieval.fusion import collapse, rrf
 from retrieval.lexical import Hits, LexicalIndex
 from retrieval.popular import PopularIndex
@@ -34,7 +36,7 @@ class Lexical:
 
     def run(self, batch: Batch) -> Batch:
         rows = zip(*(batch.request(name) for name in ("terms", "filters", "allowed")), strict=True)
-        return _append(batch, self.name, [self._search(*row) for row in rows])
+        return append(batch, self.name, [self._search(*row) for row in rows])
 
     def _search(self, terms: list[str], filters: Any, allowed: Array) -> Hits:
         item, score = self.index.search(terms, filters, self.config.depth, allowed)
@@ -57,7 +59,7 @@ class Popular:
     writes: Columns = FOUND
 
     def run(self, batch: Batch) -> Batch:
-        return _append(batch, "popular", self.find(batch, np.ones(batch.size, dtype=np.bool_)))
+        return append(batch, "popular", self.find(batch, np.ones(batch.size, dtype=np.bool_)))
 
     def find(self, batch: Batch, wanted: NDArray[np.bool_]) -> list[Hits]:
         """Items and counts of each request, none where it is not `wanted` `[R]`."""
@@ -84,7 +86,7 @@ class Rescue:
         empty = np.logical_not(batch.mask.any(axis=1))
         found = self.popular.find(batch, empty)
         rescued = np.array([len(item) > 0 for item, _ in found], dtype=np.bool_)
-        return _append(batch, "popular", found).with_requests(rescued=rescued)
+        return append(batch, "popular", found).with_requests(rescued=rescued)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Covisit:
             kept = allowed[item[own]]
             hits = (item[own][kept], score[own][kept].astype(np.float32))
             found.append(_best(*hits, self.state, self.config.depth))
-        return _append(batch, self.name, found)
+        return append(batch, self.name, found)
 
     def _seeds(self, batch: Batch) -> NDArray[np.int32]:
         seeds: NDArray[np.int32] = batch.request("history")[:, -self.config.recent :].copy()
@@ -119,6 +121,33 @@ class Covisit:
             seeds[similar] = -1
             seeds[similar, -1] = batch.request("seed")[similar]
         return seeds
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """Items whose vectors are nearest to the request's; none where the towers know nothing of what is asked."""
+
+    state: State
+    towers: Towers
+    config: TowerConfig
+    name: str = "tower"
+    effect: Effect = Effect.RECALL
+    reads: Columns = frozenset(
+        f"request.{name}" for name in ("normalised", "terms", "history", "surface", "seed", "segment_key", "allowed")
+    )
+    writes: Columns = FOUND
+
+    def run(self, batch: Batch) -> Batch:
+        index, contexts = self.towers.at(self.state.catalogue)
+        inputs = asked(batch, self.towers.about.spec)
+        rows = np.flatnonzero(self.towers.understands(inputs, batch.request("normalised") != ""))
+        found: list[Hits] = [(np.empty(0, np.int32), np.empty(0, np.float32))] * batch.size
+        if len(rows):
+            allowed = list(batch.request("allowed")[rows])
+            vectors = self.towers.encode(inputs.rows(rows), contexts)
+            for row, score, item in zip(rows, *index.search(vectors, self.config.depth, allowed), strict=True):
+                found[row] = _best(item[item >= 0], score[item >= 0], self.state, self.config.depth)
+        return append(batch, self.name, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +212,7 @@ def _best(item: NDArray[np.int32], score: NDArray[np.float32], state: State, dep
     return item[order], score[order]
 
 
-def _append(batch: Batch, channel: str, found: Sequence[Hits]) -> Batch:
+def append(batch: Batch, channel: str, found: Sequence[Hits]) -> Batch:
     """The channel's candidates, best first, beside those that are there."""
     width = max((len(item) for item, _ in found), default=0)
     items = np.full((batch.size, width), -1, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Which fusion of popular and co-visited items finds what was acted on later: tried on held-out requests."""
+"""Which fusion of the channels finds what was acted on later: tried on held-out requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,23 +7,27 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batch import Batch
+from pipeline.batch import Mask
 from pipeline.metrics.ranking import ndcg, rank_order, recall
-from pipeline.prepare import Allow, History, Normalise
+from pipeline.stage import Stage
 from retrieval.config import CHANNELS, Learned, RetrievalConfig
 from retrieval.covisit import Neighbours, learn_neighbours
 from retrieval.fusion import collapse, rrf
 from retrieval.heldout import HeldOut
+from retrieval.lexical import LexicalIndex
 from retrieval.popular import PopularIndex
-from retrieval.stages import Covisit, Popular
+from retrieval.stages import Covisit, Lexical, Popular, append
 
 Values = NDArray[np.float64]
+Found = NDArray[np.int32]  # `[R, K]`: what the towers found for each held-out request, best first, -1 = none
 
 _DEEP, _TOP = 100, 10
 _ROWS_AT_ONCE = 256
 _LEAST = 0.001  # a channel always fills up: at 0 its items would stand in the order of their ids
 # (popular, covisit): fill up only, and from personal to what everybody gets.
 GRID: Final = (*((weight, 1.0) for weight in (_LEAST, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)), (1.0, _LEAST))
+TOWER: Final = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0)  # beside a larger weight of 1; 0: not at all
+SEARCH_TOWER: Final = (0.0, _LEAST, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # beside found words; the second: only below them
 
 DAYS: Final = (7, 1, 30, 365)  # of popularity; the first is the usual one
 HALF_LIVES: Final = (7.0, 2.0)  # days, of co-visits, beside none
@@ -41,22 +45,88 @@ class Trial:
         return {**self.fusion._asdict(), "recall@100": float(self.recall.mean()), "ndcg@10": float(self.ndcg.mean())}
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What the channels found for some requests. rows: `[R]`; ranks: `[R, G, C]`; present: `[R, G]`; gains: `[R, G]`;
+    relevant: `[R]`, how many items were."""
+
+    rows: NDArray[np.intp]
+    ranks: NDArray[np.int64]
+    present: Mask
+    gains: Values
+    relevant: NDArray[np.int64]
+
+
+def pools(held: HeldOut, stages: Sequence[Stage], found: Found | None = None) -> list[Pool]:
+    """The channels' candidates, found as in service, and those of the towers where they are given."""
+    in_time = np.argsort(held.requests.request("time"), kind="stable")
+    made = []
+    for first in range(0, len(in_time), _ROWS_AT_ONCE):
+        rows = in_time[first : first + _ROWS_AT_ONCE]
+        batch = held.prepared(rows)
+        for stage in stages:
+            batch = stage.run(batch)
+        if found is not None:
+            own = [items[items >= 0] for items in found[rows]]
+            batch = append(batch, "tower", [(items, np.zeros(len(items), np.float32)) for items in own])
+        wanted = held.relevant(rows)
+        place, ranks = collapse(batch.item, batch["channel"], batch["rank"], len(CHANNELS))
+        item = np.full(place.shape, -1, np.int32)
+        if place.shape[1]:
+            item = np.where(place >= 0, np.take_along_axis(batch.item, np.maximum(place, 0), axis=1), -1)
+        gains = [np.isin(own, items) & (own >= 0) for own, items in zip(item, wanted, strict=True)]
+        relevant = np.array([len(items) for items in wanted], dtype=np.int64)
+        made.append(Pool(rows, ranks, place >= 0, np.array(gains, dtype=np.float64), relevant))
+    return made
+
+
+def tried(
+    made: Sequence[Pool], fusions: Sequence[Learned], config: RetrievalConfig, *, search: bool = False
+) -> list[Trial]:
+    """Every fusion over the same candidates."""
+    size = sum(len(pool.rows) for pool in made)
+    measured = np.zeros((2, len(fusions), size))
+    for number, fusion in enumerate(fusions):
+        weights = (0.0, fusion.popular, fusion.covisit, 0.0, fusion.tower)
+        if search:
+            weights = (config.lexical.weight, 0.0, 0.0, 0.0, fusion.search_tower)
+        for pool in made:
+            measured[:, number, pool.rows] = _measured(pool, weights, config.k0)
+    return [Trial(fusion, *measured[:, number]) for number, fusion in enumerate(fusions)]
+
+
 def trials(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours) -> list[Trial]:
-    """Every fusion of GRID over channels as configured; they run as they do in service, once for all of GRID."""
+    """Every fusion of GRID over channels as configured."""
     days, half_life_days = config.popular.window_days, config.covisit.half_life_days or 0.0
-    stages = (
+    made = pools(held, plain_channels(held, config, neighbours))
+    return tried(made, [Learned(*weights, days, half_life_days) for weights in GRID], config)
+
+
+def with_tower(held: HeldOut, config: RetrievalConfig, best: Learned, found: Found) -> list[Trial]:
+    """Fusions with the towers: their weights beside the best of the others, then the others beside the best of them."""
+    chosen = _with(config.filled(best), best.days, best.half_life_days)
+    made = pools(held, plain_channels(held, chosen, _neighbours(held, chosen)), found)
+    first = tried(made, [best._replace(tower=weight) for weight in TOWER], config)
+    tower = choose(first).fusion.tower
+    if not tower:
+        return first
+    others = [best._replace(popular=popular, covisit=covisit, tower=tower) for popular, covisit in GRID]
+    return first + tried(made, [*others, best._replace(popular=_LEAST, covisit=_LEAST, tower=1.0)], config)
+
+
+def search_trials(
+    held: HeldOut, config: RetrievalConfig, index: LexicalIndex, best: Learned, found: Found
+) -> list[Trial]:
+    """What the towers add to found words on searches."""
+    made = pools(held, [Lexical(held.state, index, config.lexical)], found)
+    return tried(made, [best._replace(search_tower=weight) for weight in SEARCH_TOWER], config, search=True)
+
+
+def plain_channels(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours) -> tuple[Stage, ...]:
+    return (
         Popular(held.state, PopularIndex(config.popular), config.popular),
         Covisit(held.state, neighbours, config.covisit),
     )
-    in_time = np.argsort(held.requests.request("time"), kind="stable")
-    measured = np.zeros((2, len(GRID), held.requests.size))
-    for first in range(0, len(in_time), _ROWS_AT_ONCE):
-        rows = in_time[first : first + _ROWS_AT_ONCE]
-        batch = _prepared(held, rows)
-        for stage in stages:
-            batch = stage.run(batch)
-        measured[:, :, rows] = _measured(batch, held.relevant(rows), config.k0)
-    return [Trial(Learned(*weights, days, half_life_days), *measured[:, place]) for place, weights in enumerate(GRID)]
 
 
 def search(held: HeldOut, config: RetrievalConfig) -> list[Trial]:
@@ -68,12 +138,12 @@ def search(held: HeldOut, config: RetrievalConfig) -> list[Trial]:
     usual = config.filled(Learned())
     neighbours = _neighbours(held, usual)
     days = DAYS if exact and config.popular.days is None else (usual.popular.window_days,)
-    tried = [trial for each in days for trial in trials(held, _with(usual, each), neighbours)]
-    best = choose(tried).fusion.days
+    found = [trial for each in days for trial in trials(held, _with(usual, each), neighbours)]
+    best = choose(found).fusion.days
     for life in HALF_LIVES if exact and config.covisit.half_life_days is None else ():
         changed = _with(usual, best, life)
-        tried += trials(held, changed, _neighbours(held, changed))
-    return tried
+        found += trials(held, changed, _neighbours(held, changed))
+    return found
 
 
 def _with(config: RetrievalConfig, days: int, half_life_days: float | None = None) -> RetrievalConfig:
@@ -87,11 +157,17 @@ def _neighbours(held: HeldOut, config: RetrievalConfig) -> Neighbours:
     return learn_neighbours(held.known, len(held.state.catalogue), config.covisit)
 
 
-def choose(tried: Sequence[Trial]) -> Trial:
+def choose(made: Sequence[Trial]) -> Trial:
     """The best recall; of those within one standard error of it, the best NDCG, the earlier one when both are equal."""
-    best = max(tried, key=lambda trial: float(trial.recall.mean()))
-    as_good = [trial for trial in tried if _within_one_error(best.recall - trial.recall)]
+    best = max(made, key=lambda trial: float(trial.recall.mean()))
+    as_good = [trial for trial in made if _within_one_error(best.recall - trial.recall)]
     return max(as_good, key=lambda trial: float(trial.ndcg.mean()))
+
+
+def gated(without: Trial, best: Trial) -> Trial:
+    """The best where it finds more, or orders better, than what stands without it by two standard errors."""
+    gains = (best.recall - without.recall, best.ndcg - without.ndcg)
+    return best if any(gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) for gain in gains) else without
 
 
 def _within_one_error(lost: Values) -> bool:
@@ -99,41 +175,16 @@ def _within_one_error(lost: Values) -> bool:
     return bool(lost.mean() <= lost.std() / np.sqrt(len(lost)))
 
 
-def _prepared(held: HeldOut, rows: NDArray[np.intp]) -> Batch:
-    batch = held.requests.rows(rows)
-    for stage in (Normalise(held.state), History(held.state), Allow(held.state)):
-        batch = stage.run(batch)
-    return _without_seen(held, batch) if held.unseen else batch
-
-
-def _without_seen(held: HeldOut, batch: Batch) -> Batch:
-    """Nothing the subject acted on before may be shown."""
-    layers = held.state.history
-    longest = int(np.diff(layers.base.start).max(initial=1))
-    past = layers.last(batch.request("subject_key"), batch.request("time"), longest)
-    allowed = batch.request("allowed").copy()
-    for row, seen in enumerate(past.item):
-        allowed[row] = allowed[row].copy()
-        allowed[row][seen[seen >= 0]] = False
-    return batch.with_requests(allowed=allowed)
-
-
-def _measured(batch: Batch, wanted: list[NDArray[np.int32]], k0: float) -> NDArray[np.float64]:
-    """Recall at 100 and NDCG at 10 of every fusion of GRID: `[2, G, R]`."""
-    out = np.zeros((2, len(GRID), batch.size))
-    if not batch.item.shape[1]:
-        return out
-    place, ranks = collapse(batch.item, batch["channel"], batch["rank"], len(CHANNELS))
-    item = np.where(place >= 0, np.take_along_axis(batch.item, np.maximum(place, 0), axis=1), -1)
-    gains = np.array([np.isin(own, items) for own, items in zip(item, wanted, strict=True)], dtype=np.float64)
-    relevant = np.array([len(items) for items in wanted])
-    ideal = (np.arange(relevant.max()) < relevant[:, None]).astype(np.float64)
-    ranks = ranks[..., [CHANNELS.index("popular"), CHANNELS.index("covisit")]]
-    for number, weights in enumerate(GRID):
-        # Collapsed candidates stand in the order of their ids, which is how the fusion breaks ties.
-        order = rank_order(rrf(ranks, weights, k0), place >= 0)[:, :_DEEP]
-        top = np.take_along_axis(gains, order, axis=1)
-        below, mask = -np.broadcast_to(np.arange(order.shape[1]), order.shape), np.ones(order.shape, dtype=np.bool_)
-        out[0, number] = recall(top, below, mask, _DEEP, relevant)
-        out[1, number] = ndcg(top, below, mask, _TOP, ideal=ideal)
-    return out
+def _measured(pool: Pool, weights: tuple[float, ...], k0: float) -> Values:
+    """Recall at 100 and NDCG at 10 of one fusion: `[2, R]`."""
+    if not pool.present.shape[1]:
+        return np.zeros((2, len(pool.rows)))
+    used = np.flatnonzero(weights)
+    found = pool.present & (pool.ranks[..., used] > 0).any(axis=-1)
+    # Collapsed candidates stand in the order of their ids, which is how the fusion breaks ties.
+    score = rrf(pool.ranks[..., used], np.array(weights)[used], k0)
+    order = rank_order(score, found)[:, :_DEEP]
+    top = np.take_along_axis(np.where(found, pool.gains, 0.0), order, axis=1)
+    below, mask = -np.broadcast_to(np.arange(order.shape[1]), order.shape), np.ones(order.shape, dtype=np.bool_)
+    ideal = (np.arange(pool.relevant.max(initial=1)) < pool.relevant[:, None]).astype(np.float64)
+    return np.stack([recall(top, below, mask, _DEEP, pool.relevant), ndcg(top, below, mask, _TOP, ideal=ideal)])

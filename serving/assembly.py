@@ -10,7 +10,8 @@ from pipeline.bundle import Bundle
 from pipeline.cascade import Cascade, Step
 from pipeline.catalogue import Catalogue
 from pipeline.config import load_section
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.features.config import FeaturesConfig
 from pipeline.features.fitted import Fitted
 from pipeline.features.plain import FeatureSet, names
 from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
@@ -23,14 +24,16 @@ from query_suggest.index import SuggestIndex
 from ranking.model import Ranker
 from ranking.stages import ByRetrieval, BySmoothedRate, Hydrate, Rank
 from rerank.config import RerankConfig
+from rerank.listwise import Listwise
 from rerank.rules import Merchandise, Pinned, Pins, RuleBook, rule_book
-from rerank.stages import Diversify, Sort, TopK, Windows
+from rerank.stages import Diversify, Rearrange, Sort, TopK, Windows
 from rerank.train import IDENTITY, Reordering, open_reorderings
 from retrieval.config import Learned, RetrievalConfig
 from retrieval.covisit import Neighbours
+from retrieval.embedded import Towers
 from retrieval.lexical import LexicalIndex
 from retrieval.popular import PopularIndex
-from retrieval.stages import Covisit, Fuse, Given, Lexical, Popular, Rescue
+from retrieval.stages import Covisit, Fuse, Given, Lexical, Popular, Rescue, Tower
 from retrieval.train import open_fusion
 
 # What the engine brings with each request.
@@ -38,7 +41,7 @@ GIVEN = frozenset(
     f"request.{name}"
     for name in (
         *("id", "time", "subject", "subject_key", "query", "surface", "seed", "segment_key", "filters", "sort"),
-        *("diversity", "weights", "given"),
+        *("diversity", "weights", "given", "context_keys"),
     )
 )
 KINDS = ("search", "recommend")  # of requests, each with a reranking of its own
@@ -78,14 +81,16 @@ class Parts:
     usual: PopularIndex
     lexical: LexicalIndex | None
     covisit: Neighbours | None
+    towers: Towers | None
     ranker: Ranker | None
+    listwise: Listwise | None
     reorderings: Mapping[str, Reordering]
     suggest: SuggestIndex | None
     users: tuple[str, ...]
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        return names(self.state.clock)
+        return names(self.state.clock, self.state.declared)
 
 
 def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
@@ -93,6 +98,9 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
     have, settings = bundle.parts, Settings.load(config)
     catalogue = Catalogue.open(bundle.part("catalogue"))
     state = State.open(bundle.part("features"), catalogue)
+    if config is not None and load_section(config, "features", FeaturesConfig).declared != state.declared:
+        expected = f"those the bundle {bundle.id} was trained with; train again"
+        raise ConfigError("declared", expected, place=f"{config} [features]")
     asked = settings.retrieval
     learned = asked.filled(open_fusion(bundle.part("fusion") if "fusion" in have else None))
     return Parts(
@@ -104,7 +112,9 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
         usual=PopularIndex(asked.filled(Learned()).popular),
         lexical=LexicalIndex.open(bundle.part("lexical")) if "lexical" in have else None,
         covisit=Neighbours.open(bundle.part("covisit")) if "covisit" in have else None,
-        ranker=Ranker.open(bundle.part("ranker"), names(state.clock)) if "ranker" in have else None,
+        towers=Towers.open(bundle.part("tower")) if "tower" in have else None,
+        ranker=Ranker.open(bundle.part("ranker"), names(state.clock, state.declared)) if "ranker" in have else None,
+        listwise=Listwise.open(bundle.part("listwise")) if "listwise" in have else None,
         reorderings=open_reorderings(bundle.part("trade")) if "trade" in have else {},
         suggest=SuggestIndex.open(bundle.part("index")) if "index" in have else None,
         users=_users(bundle.part("features") / "users.json"),
@@ -135,18 +145,26 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     lexical = () if parts.lexical is None else (Step(Lexical(state, parts.lexical, settings.lexical)),)
     pinned = (Step(Pinned(book), may_skip=True),) if rules else ()
     rescue = (Step(Rescue(popular)),) if settings.rescue or not lexical else ()
-    fuse = Step(Fuse(state, settings))
+    fuse, fuse_search = Step(Fuse(state, settings)), Step(Fuse(state, settings.for_search))
+    search_tower, tower = (_tower(parts, state, each) for each in (settings.for_search, settings))
     top = Step(TopK(parts.settings.rerank.slate))
     tail = {kind: _rank_and_rerank(parts, state, book, kind, (top,)) for kind in KINDS}
     found = {
-        "search": (*prepare, *pinned, *lexical, *rescue, fuse, *tail["search"]),
-        "recommend": (*prepare, *pinned, Step(popular), *covisit, fuse, *tail["recommend"]),
+        "search": (*prepare, *pinned, *lexical, *rescue, *search_tower, fuse_search, *tail["search"]),
+        "recommend": (*prepare, *pinned, Step(popular), *covisit, *tower, fuse, *tail["recommend"]),
         "rank": (*prepare, Step(Given()), *_rank_and_rerank(parts, state, book, "rank", ())),
         "popularity": (*prepare, Step(usual), fuse, top),
     }
     if lexical:
         found["bm25"] = (*prepare, *lexical, fuse, top)
     return {name: Cascade(name, steps, GIVEN) for name, steps in found.items()}
+
+
+def _tower(parts: Parts, state: State, settings: RetrievalConfig) -> tuple[Step, ...]:
+    """The towers as a channel, where they were found to be worth something."""
+    if parts.towers is None or not settings.tower.weight:
+        return ()
+    return (Step(Tower(state, parts.towers, settings.tower), may_skip=True),)
 
 
 def _reordering(parts: Parts, kind: str) -> Reordering:
@@ -165,7 +183,7 @@ def _rank_and_rerank(parts: Parts, state: State, book: RuleBook, kind: str, cut:
     windows look at its top only; but behind the pins where there are any, which may lift an item from below."""
     catalogue, rerank = state.catalogue, parts.settings.rerank
     by_rate = BySmoothedRate(state.clock, dict(state.gains))
-    rank = Step(ByRetrieval()) if parts.ranker is None else Step(Rank(parts.ranker), fallback=by_rate)
+    rank = Step(ByRetrieval()) if parts.ranker is None else Step(Rank(parts.ranker, state=state), fallback=by_rate)
     hydrate = (Step(Hydrate(parts.features, state)),) if parts.ranker is not None else ()
     rules = (Step(Merchandise(book)),) if book.rules else ()
     pins = (Step(Pins()),) if book.rules else ()
@@ -175,12 +193,22 @@ def _rank_and_rerank(parts: Parts, state: State, book: RuleBook, kind: str, cut:
         *hydrate,
         rank,
         *rules,
+        *_listwise(parts, catalogue),
         Step(Sort(catalogue)),
         *(() if pins else cut),
         Step(Diversify(catalogue, vectors, chosen.trade, rerank.depth, rerank.mmr_window), may_skip=True),
         *windows,
         *(pins and (*pins, *cut)),
     )
+
+
+def _listwise(parts: Parts, catalogue: Catalogue) -> tuple[Step, ...]:
+    """Where training found it better than the ranker's own order, unless the configuration says. Left out, the order
+    is the ranker's."""
+    model, asked = parts.listwise, parts.settings.rerank.listwise.enabled
+    if model is None or parts.ranker is None or not (model.about.shipped if asked is None else asked):
+        return ()
+    return (Step(Rearrange(model, catalogue, parts.features.vectors(catalogue)), may_skip=True),)
 
 
 def suggestion_cascades(parts: Parts) -> Mapping[str, Cascade]:

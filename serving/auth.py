@@ -72,6 +72,14 @@ def add_key(path: Path, key: Key) -> None:
     draft.replace(path)
 
 
+def issue_key(root: Path, name: str, scopes: Sequence[str]) -> str:
+    """Make a key for a data root, which may be new; its secret, of which only the hash is kept."""
+    secret, key = new_key(name, scopes)
+    root.mkdir(parents=True, exist_ok=True)
+    add_key(root / "keys.json", key)
+    return secret
+
+
 def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 

@@ -9,6 +9,7 @@ from pydantic_core import PydanticUndefined
 
 from pipeline.config import Config
 from pipeline.errors import InputError
+from pipeline.features.config import FeaturesConfig
 from pipeline.logs.attribution import AttributionConfig
 from query_suggest.config import SuggestConfig
 from ranking.config import RankingConfig
@@ -18,6 +19,7 @@ from serving.settings import ServingConfig
 
 SECTIONS: dict[str, type[Config]] = {
     "logs": AttributionConfig,
+    "features": FeaturesConfig,
     "retrieval": RetrievalConfig,
     "ranking": RankingConfig,
     "rerank": RerankConfig,

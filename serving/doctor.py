@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -26,10 +26,26 @@ class Check:
         return f"{'ok' if not self.problem else 'PROBLEM':<8}{self.name:<12}{self.found}  {self.problem}".rstrip()
 
 
-def examine() -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class Examined:
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not any(check.problem for check in self.checks)
+
+    @property
+    def values(self) -> dict[str, object]:
+        return {"ok": self.ok, "checks": [asdict(check) for check in self.checks]}
+
+    def lines(self) -> list[str]:
+        return [str(check) for check in self.checks]
+
+
+def examine() -> Examined:
     """Every check, in order; nothing is changed."""
     checks: tuple[Callable[[], Check], ...] = (_python, _faiss, _threads, _sqlite, _disk)
-    return [*(check() for check in checks), *(_library(name) for name in NEEDED)]
+    return Examined((*(check() for check in checks), *(_library(name) for name in NEEDED)))
 
 
 def _python() -> Check:

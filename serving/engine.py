@@ -1,6 +1,6 @@
 """The engine: a bundle, what happened since, and the cascades over both. Replay and HTTP ask the same one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from pipeline.batch import Array, Batch
 from pipeline.bundle import Bundle, describe, open_bundle
 from pipeline.cascade import Cascade, Costs, Watch
 from pipeline.catalogue import UNKNOWN, Catalogue
+from pipeline.features.asking import context_keys
+from pipeline.features.declared import wanted
 from pipeline.features.ids import key, keys
 from pipeline.rules import Rule
 from pipeline.stage import Stage
 from pipeline.state import Frames, State
 from serving.assembly import Parts, cascades, open_parts, suggestion_cascades
-from serving.ports import Ask, Slate, SuggestAsk, Suggestion
+from serving.ports import Ask, Slate, SuggestAsk, Suggestion, Used
 from serving.present import slate_of, suggestions_of
 
 
@@ -76,18 +78,21 @@ class Engine:
         """Requests as columns, and the items they bring as candidates."""
         return Batch.of(_request_columns(asks, self._live.state))
 
-    def answer(self, ask: Ask, deadline: float | None = None) -> Slate:
-        """Rank one request. deadline: a `time.perf_counter()` moment. Raises StageError when it cannot be answered."""
+    def answer(self, ask: Ask, deadline: float | None = None, used: Callable[[Used], None] | None = None) -> Slate:
+        """Rank one request. deadline: a `time.perf_counter()` moment; used: is told the feature values, if there are
+        any. Raises StageError when it cannot be answered."""
         live = self._live
         name = self.cascade_name(ask)
         batch = Batch.of(_request_columns([ask], live.state))
         found: list[Batch] = []
-        outcome = live.cascades[name].run(
-            batch,
-            deadline=deadline,
-            costs=self._costs,
-            observe=lambda stage, _, after: found.append(after) if stage.name == "fuse" else None,
-        )
+
+        def observe(stage: Stage, _: Batch, after: Batch) -> None:
+            if stage.name == "fuse":
+                found.append(after)
+            if used is not None and "features" in stage.writes and after.has("features"):
+                used(_used(ask, after, live))
+
+        outcome = live.cascades[name].run(batch, deadline=deadline, costs=self._costs, observe=observe)
         return slate_of(ask, name, outcome, found[0] if found else None, live.state, self.bundle_id)
 
     def suggest(self, ask: SuggestAsk) -> list[Suggestion]:
@@ -176,6 +181,13 @@ class Engine:
         """Nothing to release: what the engine opened is read-only and goes with the process."""
 
 
+def explain(bundle: Path, user: str, query: str, item: str, at: int | None) -> dict[str, object]:
+    """Why an item is, or is not, on the page. at: ms, the bundle's cutoff unless given."""
+    engine = Engine(bundle)
+    moment = engine.bundle.cutoff if at is None else at
+    return engine.explain(Ask("explain", moment, user, query, "search" if query else "recommend"), item)
+
+
 def _since(frames: Frames, cutoff: int) -> Frames:
     """Events a bundle cut off at that moment cannot have seen."""
     new = (pl.col("time") >= cutoff) | (pl.col("received") >= cutoff)
@@ -194,6 +206,7 @@ def _request_columns(asks: Sequence[Ask], state: State) -> dict[str, Array]:
         "subject_key": keys([ask.subject for ask in asks]),
         "seed": np.array([index.get(ask.item_id, -1) if ask.item_id else -1 for ask in asks], dtype=np.int32),
         "segment_key": np.array([key(ask.segment) if ask.segment else 0 for ask in asks], dtype=np.int64),
+        "context_keys": context_keys([ask.context for ask in asks], wanted(state.declared).contexts),
         "diversity": np.array([np.nan if a.diversity is None else a.diversity for a in asks], dtype=np.float32),
     }
 
@@ -211,6 +224,24 @@ def _given(asks: Sequence[Ask], catalogue: Catalogue) -> NDArray[np.int32]:
     dense = catalogue.dense(pl.Series([name for ask in asks for name in ask.items or ()], dtype=pl.String))
     given[np.arange(given.shape[1])[None, :] < lengths[:, None]] = np.where(dense >= 0, dense, UNKNOWN)
     return given
+
+
+def _used(ask: Ask, batch: Batch, live: _Live) -> Used:
+    """The features of one hydrated request. A caller's own item that nobody knows keeps the caller's name."""
+    ids, places = live.state.catalogue.ids, np.flatnonzero(batch.mask[0])
+    named = [ids[item] for item in batch.item[0][places]]
+    if ask.items is not None:
+        named = [name or ask.items[place] for name, place in zip(named, places, strict=True)]
+    return Used(
+        ask=ask,
+        bundle=live.parts.bundle.id,
+        tick=int(batch.request("tick")[0]),
+        corrected=str(batch.request("corrected")[0]),
+        terms=batch.request("terms")[0],
+        names=live.parts.feature_names,
+        items=named,
+        values=batch["features"][0][places],
+    )
 
 
 def _features_of(batch: Batch, place: int, parts: Parts) -> dict[str, float] | None:

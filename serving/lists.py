@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.batch import Array, Batch, Mask
@@ -12,35 +13,57 @@ from pipeline.logs.read import Log
 from pipeline.stage import Stage
 from pipeline.state import State
 from ranking.dataset import latest_batches
+from rerank.listwise import Shown
+from rerank.rules import relevance
+from rerank.stages import listed
 from serving.assembly import Parts, cascades
 
-MOST = 1_000  # requests: enough to see half a percent of NDCG on lists of hundreds
+MOST = 3_000  # requests that diversity is chosen on
+_RANKED = ("rank", "listwise")  # the stages that say how relevant a candidate is
 
 
 def ranked_lists(
-    parts: Parts, log: Log, state: State, prepare: Sequence[Stage], share: float
+    parts: Parts, log: Log, state: State, prepare: Sequence[Stage], share: float, most: int = MOST
 ) -> Iterator[tuple[str, Array, Array, Array]]:
-    """Of the latest `share` of the pages, at most MOST: the cascade, and scores, gains and items `[R, K]`
-    as they reach rerank.
+    """Of the latest `share` of the pages, at most `most`: the cascade, and relevance, gains and items `[R, K]` as they
+    reach what diversifies.
 
     A request's positive that is not among its candidates counts for nobody.
     """
-    pages = log.scan("impression").select("request_id").collect().height
-    latest = min(share, MOST / max(pages, 1))
-    made = cascades(parts, state)
-    for shown, earned in latest_batches(log, state, gains=state.gains, share=latest, prepare=prepare):
+    made = {name: _until(cascade, _RANKED) for name, cascade in cascades(parts, state).items()}
+    for shown, earned in latest_batches(log, state, gains=state.gains, share=_share(log, share, most), prepare=prepare):
         for name, rows in _by_cascade(shown):
-            batch = _ranked(made[name], _bare(shown.rows(rows)))
-            yield name, batch["score"], _gains(batch.item, shown.item[rows], earned[rows]), batch.item
+            batch = made[name].run(_bare(shown.rows(rows))).batch
+            yield name, relevance(batch), _gains(batch.item, shown.item[rows], earned[rows]), batch.item
+
+
+def shown_lists(
+    parts: Parts, log: Log, state: State, prepare: Sequence[Stage], share: float, most: int = MOST
+) -> Iterator[Shown]:
+    """The latest `share` of the pages, at most `most`, as they were shown, with what the ranker makes of their items.
+
+    Of a page with more items than the reranker looks at, the first.
+    """
+    cascade = _until(cascades(parts, state)["rank"], ("rank",))
+    vectors, depth = parts.features.vectors(state.catalogue), parts.settings.rerank.listwise.depth
+    for shown, earned in latest_batches(log, state, gains=state.gains, share=_share(log, share, most), prepare=prepare):
+        first = Batch(shown.requests, shown.item[:, :depth], {})
+        batch = cascade.run(Batch.of({**first.requests, "given": first.item})).batch
+        yield Shown(listed(batch, state.catalogue, vectors), earned[:, :depth], _places(log, first, state))
 
 
 def retrieved(parts: Parts, state: State, pages: Iterable[Batch]) -> Iterator[tuple[Batch, NDArray[np.int32]]]:
     """Prepared pages, those of a cascade at a time, with the candidates `[R, K]` that retrieval has for them then."""
-    made = {name: _until_fused(cascade) for name, cascade in cascades(parts, state).items()}
+    made = {name: _until(cascade, ("fuse",)) for name, cascade in cascades(parts, state).items()}
     for page in pages:
         for name, rows in _by_cascade(page):
             shown = page.rows(rows)
             yield shown, made[name].run(_bare(shown)).batch.item
+
+
+def _share(log: Log, share: float, most: int) -> float:
+    pages = log.scan("impression").select("request_id", "page").unique().collect().height
+    return min(share, most / max(pages, 1))
 
 
 def _by_cascade(shown: Batch) -> Iterator[tuple[str, Mask]]:
@@ -51,10 +74,10 @@ def _by_cascade(shown: Batch) -> Iterator[tuple[str, Mask]]:
             yield name, rows
 
 
-def _until_fused(cascade: Cascade) -> Cascade:
-    """The part of a cascade that finds candidates."""
-    stages = [step.stage.name for step in cascade.steps]
-    return replace(cascade, steps=cascade.steps[: stages.index("fuse") + 1] if "fuse" in stages else cascade.steps)
+def _until(cascade: Cascade, last: Sequence[str]) -> Cascade:
+    """The part of a cascade up to the last stage of these names; all of one that has none of them."""
+    ends = [place for place, step in enumerate(cascade.steps, 1) if step.stage.name in last]
+    return replace(cascade, steps=cascade.steps[: ends[-1]]) if ends else cascade
 
 
 def _bare(shown: Batch) -> Batch:
@@ -63,11 +86,24 @@ def _bare(shown: Batch) -> Batch:
     return Batch.of({**shown.requests, "given": nothing})
 
 
-def _ranked(cascade: Cascade, batch: Batch) -> Batch:
-    """The batch as the stage `rank` leaves it."""
-    left: list[Batch] = []
-    cascade.run(batch, observe=lambda stage, _, after: left.append(after) if "p_click" in stage.writes else None)
-    return left[0]
+def _places(log: Log, shown: Batch, state: State) -> NDArray[np.int32]:
+    """`[R, K]`: where each item stood, -1 where the log does not say."""
+    time = shown.request("time")
+    columns = ["request_id", "order", "items"]
+    pages = log.frame("impression", since=int(time.min()), before=int(time.max()) + 1, columns=columns)
+    cells = pages.explode("items").select(
+        "request_id",
+        pl.col("items").struct.field("item_id"),
+        place=pl.when(pl.col("order") != "unknown").then(pl.col("items").struct.field("position")).fill_null(-1),
+    )
+    cells = cells.with_columns(item=pl.Series(state.catalogue.dense(cells["item_id"]), dtype=pl.Int32))
+    row, column = np.nonzero(shown.mask)
+    wanted = pl.DataFrame({"request_id": shown.request("id")[row].tolist(), "item": shown.item[row, column]})
+    first = cells.unique(["request_id", "item"], keep="first", maintain_order=True)
+    found = wanted.join(first, on=["request_id", "item"], how="left", maintain_order="left")
+    place = np.full(shown.item.shape, -1, dtype=np.int32)
+    place[row, column] = found["place"].fill_null(-1).to_numpy()
+    return place
 
 
 def _gains(item: NDArray[np.int32], shown: NDArray[np.int32], earned: Array) -> Array:

@@ -1,11 +1,13 @@
 """What the service asks of an engine. The HTTP side knows these values and nothing of models or catalogues."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pipeline.filters import NO_FILTERS, Filters
 from pipeline.rules import Rule
@@ -16,7 +18,8 @@ DEPTH = 200  # items of a slate that can be paged through
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request, validated. time: ms; subject: "" for nobody; query: "" for none; item_id: the seed of a similar
-    request; segment: the value of the configured key of `context`; items: the caller's own, to be ranked.
+    request; segment: the value of the configured key of `context`; items: the caller's own, to be ranked; context:
+    its plain values as text (`pipeline.features.fields.plain_text`).
     """
 
     id: str
@@ -31,6 +34,7 @@ class Ask:
     diversity: float | None = None
     weights: Mapping[str, float] | None = None
     items: tuple[str, ...] | None = None
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,21 @@ class Slate:
     corrected_query: str | None = None
     degraded: list[str] = field(default_factory=list)
     trace: list[dict[str, object]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The feature values one answer was ranked by, and what they were computed from. terms: as analysed, with those of
+    synonyms; names: of the features; items: of the candidates; values: `[K, F]`."""
+
+    ask: Ask
+    bundle: str
+    tick: int
+    corrected: str
+    terms: Sequence[str]
+    names: tuple[str, ...]
+    items: Sequence[str]
+    values: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +109,9 @@ class Engine(Protocol):
     @property
     def bundle_id(self) -> str: ...
 
-    def answer(self, ask: Ask, deadline: float | None = None) -> Slate:
-        """Rank. deadline: the `time.perf_counter()` moment at which the answer is due."""
+    def answer(self, ask: Ask, deadline: float | None = None, used: Callable[[Used], None] | None = None) -> Slate:
+        """Rank. deadline: the `time.perf_counter()` moment at which the answer is due; used: is told the feature
+        values, where there are any."""
         ...
 
     def suggest(self, ask: SuggestAsk) -> list[Suggestion]: ...

@@ -16,10 +16,11 @@ from serving.events import stranger
 from serving.follow import Follower
 from serving.impressions import Impressions, impression
 from serving.limits import Gate
-from serving.ports import Ask, Engine, Slate
+from serving.ports import Ask, Engine, Slate, Used
 from serving.problems import Problem, refused
 from serving.settings import Settings
 from serving.slates import Kept, Slates
+from serving.snapshots import Snapshots
 from serving.telemetry import Metrics
 from serving.wire import Asked, RecommendRequest, SuggestQuery
 
@@ -49,6 +50,7 @@ class Service:
         self.slates = Slates(slates, config.slate_minutes * 60, config.slates)
         self.follower = Follower(engine, self.store, settings, metrics)
         self.impressions = Impressions(self.store, metrics, config.impressions)
+        self.snapshots = Snapshots(settings.root / "snapshots", settings.sampled, config, metrics)
         self._gate = Gate(config.waiting)
         self._thread = ThreadPoolExecutor(1, "engine")
         self._learning = asyncio.Lock()
@@ -61,7 +63,8 @@ class Service:
         for query in ("warm up", ""):
             warm = Ask(id="warm-up", time=now_ms(), query=query, surface="search" if query else "recommend")
             await self.on_engine(partial(self.engine.answer, warm))
-        self._tasks = [asyncio.create_task(self.impressions.run()), asyncio.create_task(self._follow())]
+        endless = (self.impressions.run(), self.snapshots.run(), self._follow())
+        self._tasks = [asyncio.create_task(work) for work in endless]
         self.ready = True
 
     async def stop(self) -> None:
@@ -71,6 +74,7 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.impressions.flush()
+        await self.snapshots.flush()
         self._thread.shutdown()
         await asyncio.to_thread(self.store.close)
         self.slates.close()
@@ -93,15 +97,19 @@ class Service:
         ask = body.ask(request_id, moment, self.settings.serving.segment)
         ask = replace(ask, subject=self.known_as(ask.subject))
         request = body.model_dump(exclude_unset=True)
+        used: list[Used] = []
+        told = (used.append,) if self.snapshots.wants(request_id) else ()
 
         def compute() -> Kept:
-            slate = self.engine.answer(ask, due)
+            slate = self.engine.answer(ask, due, *told)
             kept = Kept(door, moment, ask.surface, request, body.logged_filters, slate)
             self.slates.keep(kept)
             return kept
 
         kept = await self.think(compute)
         self.metrics.answered(kept.slate)
+        for values in used:
+            self.snapshots.offer(values)
         return kept
 
     def identify(self, body: Asked | SuggestQuery, key: Key) -> tuple[str, int]:
@@ -135,6 +143,7 @@ class Service:
         """Remove a user's events and slates; the engine meets the user as a stranger from now on."""
         removed = await asyncio.wrap_future(self.store.forget(user_id))
         await asyncio.to_thread(self.slates.forget, user_id)
+        await self.snapshots.forget(user_id)
         await self.on_engine(self.follower.catch_up)
         return removed
 

@@ -20,6 +20,8 @@ class ServingConfig(Config):
     event_batch: int = Field(default=1_000, ge=1, description="events of one post at most")
     waiting: int = Field(default=64, ge=1, description="requests that may wait for the engine; above it 429")
     impressions: int = Field(default=10_000, ge=1, description="impressions that may wait to be written; then dropped")
+    snapshots: int = Field(default=500, ge=1, description="feature snapshots that may wait to be written; then dropped")
+    snapshot_days: int = Field(default=14, ge=1, description="how long feature snapshots are kept")
     follow_seconds: float = Field(
         default=1.0, gt=0, description="how often a worker looks for what other workers and the command line changed"
     )
@@ -37,10 +39,19 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on; beyond loopback only with keys")
     port: int = Field(default=8000, ge=0, le=65_535, description="port to listen on")
     replay: bool = Field(default=False, description="times and request ids are the caller's; nothing is logged")
+    snapshot_share: float | None = Field(
+        default=None, ge=0, le=1, description="share of requests whose feature values are kept; 0.01, 0 under replay"
+    )
     keys: Path | None = Field(default=None, description="the file of API keys; default ROOT/keys.json")
     database: str | None = Field(default=None, description="SQLAlchemy URL of the events; default ROOT/events.db")
     bundles: Path | None = Field(default=None, description="the bundles root; its `current` is what is served")
     serving: ServingConfig = Field(default=ServingConfig(), description="[serving] of podium.toml")
+
+    @property
+    def sampled(self) -> float:
+        """The share of requests whose feature values are kept."""
+        usual = 0.0 if self.replay else 0.01
+        return usual if self.snapshot_share is None else self.snapshot_share
 
     @property
     def keys_file(self) -> Path:

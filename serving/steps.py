@@ -13,6 +13,7 @@ from pipeline.artifacts import read_manifest
 from pipeline.batch import Batch, Mask
 from pipeline.bundle import bind
 from pipeline.config import load_section
+from pipeline.features.config import FeaturesConfig
 from pipeline.features.fitted import Fitted
 from pipeline.features.plain import FeatureSet
 from pipeline.features.text import tokens
@@ -27,12 +28,12 @@ from ranking import train as ranking_jobs
 from ranking.config import RankingConfig
 from ranking.dataset import learned_batches
 from rerank import train as rerank_jobs
-from rerank.config import RerankConfig
+from rerank.config import ListwiseConfig, RerankConfig
 from retrieval import train as retrieval_jobs
 from retrieval.config import RetrievalConfig
 from retrieval.lexical import LexicalIndex
 from serving.assembly import open_parts, understand
-from serving.lists import ranked_lists, retrieved
+from serving.lists import ranked_lists, retrieved, shown_lists
 from serving.workshop import NoDataError, Workshop
 
 _LATEST = 0.1  # share of the pages on which the diversity trade is chosen: the part the ranker reports on
@@ -65,19 +66,33 @@ def retrieval(job: Job) -> None:
             raise NoDataError("no item has a title")
         return retrieval_jobs.train_lexical(catalogue, settings.lexical, folder)
 
+    def tower(folder: Path) -> Mapping[str, float]:
+        metrics = retrieval_jobs.train_tower(job.log.everything(), state, settings, seed=job.seed, folder=folder)
+        if metrics is None:
+            raise NoDataError("too little positive feedback")
+        return metrics
+
     def fusion(folder: Path) -> Mapping[str, float]:
-        metrics = retrieval_jobs.train_fusion(job.log.everything(), state, settings, seed=job.seed, folder=folder)
+        log, parts = job.log.everything(), job.shop.parts
+        towers, words = parts.get("tower"), parts.get("lexical")
+        metrics = retrieval_jobs.train_fusion(
+            log, state, settings, seed=job.seed, folder=folder, towers=towers, lexical=words
+        )
         if metrics is None:
             raise NoDataError("no positive feedback to hold out; the default weights stay")
         return metrics
 
     words = {"catalogue": job.about["catalogue"]}
     job.shop.make("retrieval.lexical", settings.lexical.model_dump(), words, lexical, 0.2)
-    job.shop.make("retrieval.fusion", {**settings.model_dump(), "seed": job.seed}, job.inputs(), fusion, 0.25)
+    seeded = {"seed": job.seed}
+    job.shop.make("retrieval.tower", {**settings.model_dump(), **seeded}, job.inputs(), tower, 0.21)
+    job.shop.make(
+        "retrieval.fusion", {**settings.model_dump(), **seeded}, job.inputs("lexical", "tower"), fusion, 0.28
+    )
     learned = settings.filled(retrieval_jobs.open_fusion(job.shop.parts.get("fusion"))).covisit
 
     def covisit(folder: Path) -> Mapping[str, float]:
-        if not len(state.history.base.item):
+        if not len(state.history):
             raise NoDataError("no positive feedback")
         return retrieval_jobs.train_covisit(state, learned, folder)
 
@@ -105,6 +120,7 @@ def suggest(job: Job) -> None:
 
 def ranking(job: Job) -> None:
     settings = load_section(job.config, "ranking", RankingConfig)
+    rules = load_section(job.config, "features", FeaturesConfig)
 
     def write(folder: Path) -> Mapping[str, float]:
         metrics = ranking_jobs.train_ranker(
@@ -115,13 +131,15 @@ def ranking(job: Job) -> None:
             folder=folder,
             prepare=_prepare(job),
             retrieved=_retrieved(job, settings),
+            rules=rules,
         )
         if metrics is None:
             raise NoDataError("too few impressions or judgments with positives")
         return metrics
 
-    read = ("index", "lexical", "fusion", "covisit")
-    job.shop.make("ranking.ranker", {**settings.model_dump(), "seed": job.seed}, job.inputs(*read), write, 0.45)
+    read = ("index", "lexical", "tower", "fusion", "covisit")
+    config = {**settings.model_dump(), "features": rules.model_dump(), "seed": job.seed}
+    job.shop.make("ranking.ranker", config, job.inputs(*read), write, 0.45)
 
 
 def _retrieved(job: Job, settings: RankingConfig) -> Iterator[tuple[Batch, NDArray[np.int32]]]:
@@ -159,8 +177,34 @@ def rerank(job: Job) -> None:
             judged, parts.features.vectors(job.state.catalogue), job.state.catalogue, settings, folder
         )
 
-    read = ("index", "lexical", "fusion", "covisit", "ranker")
+    _listwise(job, settings.listwise)
+    read = ("index", "lexical", "tower", "fusion", "covisit", "ranker", "listwise")
     job.shop.make("rerank.trade", settings.model_dump(), job.inputs(*read), write, 0.85)
+
+
+def _listwise(job: Job, settings: ListwiseConfig) -> None:
+    def write(folder: Path) -> Mapping[str, float]:
+        if settings.enabled is False:
+            raise NoDataError("switched off")
+        if "ranker" not in job.shop.parts or not job.log.has("impression"):
+            raise NoDataError("no ranker whose order to correct, or no pages to learn it from")
+        known = read_manifest(job.shop.parts["ranker"]).metrics
+        ratios = [known[name] for place in range(1, 10) if (name := f"position_ratio_{place}") in known]
+        with tempfile.TemporaryDirectory(prefix="podium-rerank-") as scratch:
+            parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
+            if parts.ranker is None or parts.ranker.about.target != "click":
+                raise NoDataError("the ranker gives no chances of a click")
+            share, most = settings.latest_share, settings.most_pages
+            pages = list(shown_lists(parts, job.log, job.state, _prepare(job), share, most))
+        metrics = rerank_jobs.train_listwise(
+            pages, np.array([1.0, *ratios] if ratios else []), settings, seed=job.seed, folder=folder
+        )
+        if metrics is None:
+            raise NoDataError("too few pages with something earned")
+        return metrics
+
+    config = {**settings.model_dump(), "seed": job.seed}
+    job.shop.make("rerank.listwise", config, job.inputs("index", "ranker"), write, 0.8)
 
 
 def _features(job: Job) -> FeatureSet:

@@ -24,6 +24,8 @@ class Metrics:
         self.events = self._counter("events", "events posted: accepted, duplicate or rejected", ("outcome",))
         self.impressions = self._counter("impressions_written", "impressions written after an answer")
         self.drops = self._counter("impressions_dropped", "impressions lost to a full queue or a failed write")
+        self.snapshots = self._counter("snapshots_written", "requests whose feature values were kept")
+        self.snapshot_drops = self._counter("snapshots_dropped", "snapshots lost to a full queue or a failed write")
         self.absorb_failures = self._counter("absorb_failures", "batches of events the engine could not learn")
         self.follow_failures = self._counter("follow_failures", "failed looks for what other processes changed")
         self.bundle = Gauge("podium_bundle_info", "1 for the bundle in use", ("bundle",), registry=self.registry)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.features.fields import plain_texts
 from pipeline.filters import parse_filters
 from pipeline.logs.wire import MAX_TIME
 from serving.ports import Ask
@@ -78,6 +79,7 @@ class Asked(Wire):
             segment=place if isinstance(place, str) else "",
             diversity=self.diversity,
             weights=self.weights,
+            context=plain_texts(self.context),
         )
 
 

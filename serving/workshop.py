@@ -98,6 +98,8 @@ def claimed(root: Path) -> Iterator[None]:
     The lock is the kernel's, so that it ends with its process, however that ends. Raises InputError while another
     training holds it.
     """
+    if root.exists() and not root.is_dir():
+        raise InputError("--out", "a path that can be a directory; a file is there", place=str(root))
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".training").open("w") as lock:
         try:

@@ -1,4 +1,4 @@
-"""What people did, as numbers: rates and volumes of items, of items for a query, and of a subject's tastes.
+"""What people did with items, as numbers: rates and volumes, of all time, of windows and decayed.
 
 All read from counters as of the request's tick, never from what came in since, so that late delivery cannot change
 a training row. Letters: R requests, K candidates, A counted things, P moments.
@@ -11,12 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batch import Mask
-from pipeline.catalogue import LEVELS
-from pipeline.features.facts import Facts
-from pipeline.features.ids import Keys, pair
+from pipeline.features.ids import Keys
 from pipeline.features.layers import CounterLayers
-from pipeline.features.rates import smoothed
+from pipeline.features.rates import decay_weights, smoothed
 from pipeline.state import COUNTED, DAY, State
 
 Floats = NDArray[np.float64]
@@ -27,21 +24,21 @@ SHOWN, POSITIVE, CLICKED, CLICK, CART, PURCHASE, HIDE = (
     COUNTED.index(name) for name in ("shown", "positive", "clicked", "click", "cart", "purchase", "hide")
 )
 WINDOWS: Final = {"6h": 6, "1d": DAY, "7d": 7 * DAY}  # ticks
-_UNKNOWN: Final = np.full((1, 1), np.nan)
-QUERY_STRENGTH: Final = 10.0  # impressions for a query that weigh as much as what is known of the item
-TASTE_STRENGTH: Final = 5.0  # positive actions of a subject before its tastes are half believed
+EDGES: Final = (6, DAY, 3 * DAY, 7 * DAY)  # ticks back at which the look-ups are made; all windows are among them
+HALF_LIVES: Final = {"6h": 6.0, "3d": 3.0 * DAY}  # ticks
 
 ITEM_NAMES: Final = ("ctr", "log_shown", "log_positive", "convert_rate", "cart_rate", "hide_rate")
+# A log without clock time knows neither windows nor ages.
 RECENT_NAMES: Final = (
     *(f"ctr_{name}" for name in WINDOWS),
     *(f"log_shown_{name}" for name in WINDOWS),
     *(f"log_clicks_{name}" for name in WINDOWS),
     "trend",
-    "log_hours_known",
+    "trend_6h",
+    *(f"ctr_decayed_{name}" for name in HALF_LIVES),
+    *(f"log_clicks_decayed_{name}" for name in HALF_LIVES),
 )
-QUERY_NAMES: Final = ("query_ctr", "query_log_shown", "query_log_positive")
-SEGMENT_NAMES: Final = ("segment_log_positive", "segment_share")
-TASTE_NAMES: Final = (*(f"taste_category_{level + 1}" for level in range(LEVELS)), "taste_brand", "log_actions")
+KNOWN_NAME: Final = "log_hours_known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,81 +75,44 @@ def item_columns(state: State, item: Ints, tick: Ints, group: Keys, priors: Prio
         "hide_rate": smoothed(now[..., HIDE], now[..., SHOWN], *prior["hide"]),
     }
     if state.clock == "exact":
-        back = np.array(list(WINDOWS.values()))[:, None, None]
-        within = now[None] - layers.at(item[None], tick[None, :, None] - back)
-        columns |= _recent(within, prior["click"])
-        known = tick[:, None] - layers.first(item)
-        columns["log_hours_known"] = np.log1p(np.where(known >= 0, known, np.nan))
+        columns |= _recent(_within(layers, item, tick, now), prior["click"])
     return columns
+
+
+def hours_known(first: Ints, tick: Ints) -> Floats:
+    """log(1 + hours) since the first tick that counts anything of an item; they broadcast."""
+    known = tick - first
+    return np.asarray(np.log1p(np.where(known >= 0, known, np.nan)))
+
+
+def _within(layers: CounterLayers, item: Ints, tick: Ints, now: Floats) -> Floats:
+    """`[len(EDGES), R, K, A]`: what is counted of the last ticks."""
+    back = np.array(EDGES)[:, None, None]
+    return np.asarray(now[None] - layers.at(item[None], tick[None, :, None] - back))
 
 
 def _recent(within: Floats, prior: tuple[Floats, Floats]) -> Columns:
-    """within: `[len(WINDOWS), R, K, A]`."""
+    """within: `[len(EDGES), R, K, A]`."""
+    shown, clicked, click = (within[..., what] for what in (SHOWN, CLICKED, CLICK))
     columns: Columns = {}
-    for place, name in enumerate(WINDOWS):
-        columns[f"ctr_{name}"] = smoothed(within[place, ..., CLICKED], within[place, ..., SHOWN], *prior)
-        columns[f"log_shown_{name}"] = np.log1p(within[place, ..., SHOWN])
-        columns[f"log_clicks_{name}"] = np.log1p(within[place, ..., CLICK])
-    day, week = within[1, ..., CLICK], within[2, ..., CLICK]
+    for name, ticks in WINDOWS.items():
+        edge = EDGES.index(ticks)
+        columns[f"ctr_{name}"] = smoothed(clicked[edge], shown[edge], *prior)
+        columns[f"log_shown_{name}"] = np.log1p(shown[edge])
+        columns[f"log_clicks_{name}"] = np.log1p(click[edge])
+    few, day, week = (click[EDGES.index(WINDOWS[name])] for name in ("6h", "1d", "7d"))
     columns["trend"] = np.log((day + 1.0) / (week / 7.0 + 1.0))
+    columns["trend_6h"] = np.log((few + 1.0) / (day / 4.0 + 1.0))
+    for name, half_life in HALF_LIVES.items():
+        weights = decay_weights(EDGES, half_life)
+        columns[f"ctr_decayed_{name}"] = smoothed(_decayed(clicked, weights), _decayed(shown, weights), *prior)
+        columns[f"log_clicks_decayed_{name}"] = np.log1p(_decayed(click, weights))
     return columns
 
 
-def query_columns(state: State, item: Ints, tick: Ints, query_key: Keys, ctr: Floats) -> Columns:
-    """The items under this very query, drawn towards the item's own rate `ctr` `[R, K]`; nan without a query."""
-    asked = query_key != 0
-    if not asked.any():
-        return dict.fromkeys(QUERY_NAMES, _UNKNOWN)
-    counts = state.counters["query_items"].at(pair(query_key[:, None], item), tick[:, None])
-    shown, clicked, positive = (counts[..., what].astype(np.float64) for what in (SHOWN, CLICKED, POSITIVE))
-    values = (smoothed(clicked, shown, ctr, QUERY_STRENGTH), np.log1p(shown), np.log1p(positive))
-    return _where(asked[:, None], QUERY_NAMES, values)
-
-
-def segment_columns(state: State, item: Ints, tick: Ints, segment_key: Keys, log_all: Floats) -> Columns:
-    """The items within the request's segment, and their share of all positives; nan without a segment."""
-    known = segment_key != 0
-    if not known.any():
-        return dict.fromkeys(SEGMENT_NAMES, _UNKNOWN)
-    counts = state.counters["segments"].at(pair(segment_key[:, None], item), tick[:, None])
-    positive = counts[..., POSITIVE].astype(np.float64)
-    values = (np.log1p(positive), positive / (np.expm1(log_all) + TASTE_STRENGTH))
-    return _where(known[:, None], SEGMENT_NAMES, values)
-
-
-def taste_columns(state: State, item: NDArray[np.int32], tick: Ints, subject_key: Keys, facts: Facts) -> Columns:
-    """Share of the subject's positives in the item's category, level by level, and brand, shrunk towards 0.
-
-    subject_key: `[R]`, 0 = nobody; nan for nobody, and where the item has no such group.
-    """
-    known = subject_key != 0
-    if not known.any():
-        return dict.fromkeys(TASTE_NAMES, _UNKNOWN)
-    layers = state.counters["affinity"]
-    group = facts.group[item]
-    # Candidates share few groups: each is looked up once for a request.
-    asked = np.zeros(len(facts.groups), dtype=np.bool_)
-    asked[group] = True
-    few = np.flatnonzero(asked)
-    keys = np.append(facts.groups[few], 0)
-    each = _positives(layers, pair(subject_key[:, None], keys), tick[:, None])
-    total = each[:, -1]
-    share = each[:, :-1] / (total + TASTE_STRENGTH)[:, None]
-    share[~known] = np.nan
-    share[:, facts.groups[few] == 0] = np.nan
-    place = np.zeros(len(facts.groups), dtype=np.int64)
-    place[few] = np.arange(len(few))
-    found = share[np.arange(len(item))[:, None, None], place[group]]
-    columns = {name: found[..., level] for level, name in enumerate(TASTE_NAMES[:-1])}
-    columns[TASTE_NAMES[-1]] = np.where(known, np.log1p(total), np.nan)[:, None]
-    return columns
-
-
-def _where(known: Mask, names: tuple[str, ...], values: tuple[Floats, ...]) -> Columns:
-    if known.all():
-        return dict(zip(names, values, strict=True))
-    return {name: np.where(known, value, np.nan) for name, value in zip(names, values, strict=True)}
-
-
-def _positives(layers: CounterLayers, key: Keys, tick: Ints) -> Floats:
-    return np.asarray(layers.at(key, tick)[..., POSITIVE], dtype=np.float64)
+def _decayed(within: Floats, weights: tuple[float, ...]) -> Floats:
+    """within: `[len(EDGES), ...]`, each edge's count holding those of the nearer ones."""
+    total: Floats = weights[0] * within[0]
+    for place, weight in enumerate(weights[1:]):
+        total = total + weight * (within[place + 1] - within[place])
+    return total

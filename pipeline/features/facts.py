@@ -10,28 +10,26 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.batch import Mask
-from pipeline.catalogue import NEVER, Catalogue
+from pipeline.catalogue import Catalogue
 from pipeline.features.ids import Keys, key
 
 Floats = NDArray[np.float64]
 KINDS: Final = ("product", "content", "ad")
 HOUR_MS: Final = 3_600_000
+STATIC_NAMES: Final = ("has_text", "kind", "sponsored")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """kind, sponsored, has_text: `[N]` float; groups: `[G]` distinct category prefixes and brands (0 = none);
+    """static: `[N, len(STATIC_NAMES)]`; groups: `[G]` distinct category prefixes and brands (0 = none);
     group: `[N, L + 1]` places in `groups`, levels then brand; prices: per change, sorted by (item, time)."""
 
     size: int
     created: NDArray[np.int64]
-    kind: Floats
-    sponsored: Floats
-    has_text: Floats
+    static: NDArray[np.float32]
     region: Keys
     groups: Keys
-    group: NDArray[np.int64]
+    group: NDArray[np.int32]
     times: NDArray[np.int64]
     codes: NDArray[np.int64]
     prices: Floats
@@ -44,26 +42,20 @@ class Facts:
         rows = catalogue.rows
         has = (rows["title"].str.len_bytes().fill_null(0) > 0).to_numpy().astype(np.float64)
         has += (rows["text"].str.len_bytes().fill_null(0) > 0).to_numpy()
+        sponsored = rows["sponsored"].fill_null(value=False).to_numpy()
         groups, group = np.unique(np.column_stack([catalogue.category, catalogue.brand]), return_inverse=True)
         times, codes, prices = _price_changes(catalogue)
         return cls(
             size=len(catalogue),
             created=catalogue.created,
-            kind=kind,
-            sponsored=rows["sponsored"].fill_null(value=False).to_numpy().astype(np.float64),
-            has_text=has,
+            static=np.column_stack([has, kind, sponsored]).astype(np.float32),
             region=catalogue.region,
             groups=groups,
-            group=group.reshape(len(catalogue), -1),
+            group=group.reshape(len(catalogue), -1).astype(np.int32),
             times=times,
             codes=codes,
             prices=prices,
         )
-
-    def described(self, item: NDArray[np.int32], time: NDArray[np.int64]) -> Mask:
-        """Whether the item had a row by then; item and time broadcast."""
-        created = self.created[item]
-        return np.asarray((created != NEVER) & (created <= time))
 
     def price(self, item: NDArray[np.int32], time: NDArray[np.int64]) -> Floats:
         """The price as of a moment, nan = unknown; item and time broadcast."""

@@ -3,39 +3,53 @@
 Counts add and sequences merge, so two layers answer exactly as one would.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.features.counters import Counters, Ticks
 from pipeline.features.ids import Keys
+from pipeline.features.pairs import PairCounters
+from pipeline.features.runs import Run
 from pipeline.features.sequences import Ms, Past, Sequences
 
-_FOLD = 50_000  # events in the recent layer before it is folded into the base
+_FOLD = 50_000  # rows in the recent layer before it is folded into the base
+_Counts = TypeVar("_Counts", bound=Run)
 
 
 @dataclass(frozen=True, slots=True)
-class CounterLayers:
-    base: Counters
-    recent: Counters
+class _Layers(Generic[_Counts]):
+    base: _Counts
+    recent: _Counts
 
     @classmethod
-    def of(cls, base: Counters) -> "CounterLayers":
-        return cls(base, Counters.empty(base.names))
+    def of(cls, base: _Counts) -> Self:
+        return cls(base, type(base).empty(base.names))
 
     @property
     def names(self) -> tuple[str, ...]:
         return self.base.names
 
     def place(self, name: str) -> int:
+        """The column that counts `name`. Raises ValueError when these counters do not."""
         return self.base.names.index(name)
 
-    def add(self, more: Counters) -> "CounterLayers":
+    def add(self, more: _Counts) -> Self:
         recent = self.recent.merge(more)
         if len(recent.code) > _FOLD:
-            return CounterLayers.of(self.base.merge(recent))
-        return replace(self, recent=recent)
+            return self.of(self.base.merge(recent))
+        return type(self)(self.base, recent)
+
+    def whole(self) -> _Counts:
+        return self.base.merge(self.recent)
+
+
+class CounterLayers(_Layers[Counters]):
+    """Counts of one key."""
+
+    __slots__ = ()
 
     def at(self, key: Keys, tick: Ticks) -> NDArray[np.int32]:
         """As `Counters.at`."""
@@ -52,6 +66,21 @@ class CounterLayers:
         return self.at(key, tick) - self.at(key, np.asarray(tick) - ticks)
 
 
+class PairLayers(_Layers[PairCounters]):
+    """Counts of pairs of keys."""
+
+    __slots__ = ()
+
+    def at(self, major: Keys, minor: NDArray[np.integer], tick: Ticks) -> NDArray[np.int32]:
+        """As `PairCounters.at`."""
+        base = self.base.at(major, minor, tick)
+        return base + self.recent.at(major, minor, tick) if len(self.recent.keys) else base
+
+    def window(self, major: Keys, minor: NDArray[np.integer], tick: Ticks, ticks: int) -> NDArray[np.int32]:
+        """As `PairCounters.window`."""
+        return self.at(major, minor, tick) - self.at(major, minor, tick - ticks)
+
+
 @dataclass(frozen=True, slots=True)
 class SequenceLayers:
     base: Sequences
@@ -62,6 +91,13 @@ class SequenceLayers:
         if len(recent.item) > _FOLD:
             return SequenceLayers(self.base.merge(recent))
         return SequenceLayers(self.base, recent)
+
+    def __len__(self) -> int:
+        """Events."""
+        return len(self.base.item) + (0 if self.recent is None else len(self.recent.item))
+
+    def whole(self) -> Sequences:
+        return self.base if self.recent is None else self.base.merge(self.recent)
 
     def last(self, key: Keys, now: Ms, n: int, received: Ms | None = None) -> Past:
         """As `Sequences.last`."""

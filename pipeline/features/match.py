@@ -2,7 +2,7 @@
 
 BM25 as in Robertson & Zaragoza (2009) with the never-negative IDF ln(1 + (N - n + 0.5) / (n + 0.5)). Misspellings
 still match by shared letters: Dice's coefficient of letter pairs, and of letter triples, kept as bits.
-Letters: M (query, item) pairs, T terms of the longest query, W tokens of the longest title.
+Letters: M (query, item) pairs, T terms of the longest query, W tokens of the longest title, N items.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from pipeline.batch import Mask
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ArtifactError
-from pipeline.features.texts import Bits, Field, Hashes, TextMemory, Texts, letters_of, word
+from pipeline.features.texts import LONGEST_TITLE, Bits, Field, Hashes, TextMemory, Texts, letters_of, word
 
 K1: Final = 1.2
 B: Final = 0.75
 TITLE_WEIGHT: Final = 2.0
 MOST_TERMS: Final = 16
-_PAIRS_AT_ONCE = 32_768
+_CELLS_AT_ONCE = 2**21  # of (term, token of a title, pair)
+_PLACES = (np.uint32(1) << np.arange(LONGEST_TITLE, dtype=np.uint32))[:, None]
+_NOWHERE = 32  # the place of a term no bit is set for
+_NAN = np.float32(np.nan)
 Counts = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
@@ -100,11 +103,47 @@ class TextStats:
 
 
 @dataclass(frozen=True, slots=True)
+class _About:
+    """What a term's weight in an item depends on, `[N]` each: k1 (1 - b + b length / mean length) of both fields, the
+    title's length, and how many letter triples it has."""
+
+    texts: Texts
+    title_norm: Floats
+    text_norm: Floats
+    length: Floats
+    letters: Floats
+
+    @classmethod
+    def of(cls, texts: Texts, stats: TextStats) -> "_About":
+        norms = [_norm(part, mean) for part, mean in zip((texts.title, texts.text), stats.mean_length, strict=True)]
+        letters = np.add.reduce(np.bitwise_count(texts.letters), axis=1, dtype=np.float32)
+        return cls(texts, norms[0], norms[1], texts.title.length.astype(np.float32), letters)
+
+
+def _norm(part: Field, mean: float) -> Floats:
+    return (K1 * (1.0 - B + B * part.length / max(mean, 1e-9))).astype(np.float32)
+
+
+class _AboutMemory:
+    """What follows from the words seen last."""
+
+    def __init__(self) -> None:
+        self._last: _About | None = None
+
+    def of(self, texts: Texts, stats: TextStats) -> _About:
+        last = self._last
+        if last is None or last.texts is not texts:
+            self._last = last = _About.of(texts, stats)
+        return last
+
+
+@dataclass(frozen=True, slots=True)
 class Matcher:
     """Scores the fit of queries and items, with the words of the catalogue at hand."""
 
     stats: TextStats
     memory: TextMemory = field(default_factory=TextMemory)
+    about: _AboutMemory = field(default_factory=_AboutMemory)
 
     def features(
         self,
@@ -124,15 +163,17 @@ class Matcher:
             out[:] = np.nan
         if not there.any():
             return out
-        texts, query = self.memory.of(catalogue), _Query.of(terms)
+        texts, query = self.memory.of(catalogue), _Query.of(terms, self.stats)
+        about = self.about.of(texts, self.stats)
         if len(terms) == 1 and there.all():
-            _match(query, np.zeros(1, dtype=np.intp), item[0], texts, self.stats, out[0])
+            _match(query, np.zeros(1, dtype=np.intp), item[0], texts, about, out[0])
             return out
         rows, columns = np.nonzero(there)
-        for start in range(0, len(rows), _PAIRS_AT_ONCE):
-            row, column = rows[start : start + _PAIRS_AT_ONCE], columns[start : start + _PAIRS_AT_ONCE]
+        step = max(1, _CELLS_AT_ONCE // (query.hashes.shape[1] * LONGEST_TITLE))
+        for start in range(0, len(rows), step):
+            row, column = rows[start : start + step], columns[start : start + step]
             found = np.empty((len(row), len(MATCH_NAMES)), dtype=np.float32)
-            _match(query, row, item[row, column], texts, self.stats, found)
+            _match(query, row, item[row, column], texts, about, found)
             out[row, column] = found
         return out
 
@@ -144,16 +185,18 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """The terms of R requests: hashes, shapes, number: `[R, T]`; length: `[R]`; letters: `[R, LETTERS]`."""
+    """The terms of R requests: hashes, shapes, number: `[R, T]`; idf: `[R, T, 2]`, of titles and of texts;
+    length: `[R]`; letters: `[R, LETTERS]`."""
 
     hashes: Hashes
     shapes: Bits
     number: Mask
+    idf: Floats
     length: NDArray[np.int64]
     letters: Bits
 
     @classmethod
-    def of(cls, terms: Sequence[Sequence[str]]) -> "_Query":
+    def of(cls, terms: Sequence[Sequence[str]], stats: TextStats) -> "_Query":
         lines = [list(dict.fromkeys(line))[:MOST_TERMS] for line in terms]
         length = np.array([len(line) for line in lines], dtype=np.int64)
         shape = (len(lines), int(length.max(initial=0)))
@@ -163,129 +206,100 @@ class _Query:
             for place, token in enumerate(line):
                 known = word(token)
                 hashes[row, place], shapes[row, place], number[row, place] = known.hash, known.shape, known.number
-        return cls(hashes, shapes, number, length, letters_of(lines))
-
-
-@dataclass(slots=True)
-class _Sums:
-    """What is added up over the terms of a query; `[M]` each once something was added."""
-
-    title: Floats
-    text: Floats
-    found: Floats
-    idf: Floats
-    idf_found: Floats
-    idf_any: Floats
-    last: Floats
-    numbers: Floats
-    numbers_found: Floats
-    bigrams: Floats
-    covered: Floats
-    first: Floats
-    last_at: Floats
-    close: Floats
-    least: Floats
-
-    @classmethod
-    def of(cls, size: int) -> "_Sums":
-        start = np.array([[0.0]] * 11 + [[np.inf], [np.nan], [0.0], [1.0]], dtype=np.float32)
-        return cls(*np.repeat(start, size, axis=1))
+        return cls(hashes, shapes, number, stats.idf(hashes).astype(np.float32), length, letters_of(lines))
 
 
 def _match(
-    query: _Query, row: NDArray[np.intp], item: NDArray[np.int32], texts: Texts, stats: TextStats, out: Floats
+    query: _Query, row: NDArray[np.intp], item: NDArray[np.int32], texts: Texts, about: "_About", out: Floats
 ) -> None:
-    """Into out `[M, len(MATCH_NAMES)]`, for items `[M]` and their requests `row`: `[M]`, or `[1]` for one of all."""
+    """Into out `[M, len(MATCH_NAMES)]`, for items `[M]` and their requests `row`: `[M]`, or `[1]` for one of all.
+
+    A title is at most 32 tokens long, so the places a term stands at are the bits of one number.
+    """
     at = texts.title.padded(item)
-    title, shapes = texts.title.tokens[at], texts.shapes[at]
-    letters = np.bitwise_count(shapes)
-    words, ends = texts.text.spans(item)
-    norm = [_norm(part, item, mean) for part, mean in zip((texts.title, texts.text), stats.mean_length, strict=True)]
-    idf = stats.idf(query.hashes).astype(np.float32)[row]
-    length = query.length[row]
-    sums = _Sums.of(len(item))
-    before = np.zeros(title.shape, dtype=np.bool_)
-    for t in range(query.hashes.shape[1]):
-        term, real, final = query.hashes[row, t], t < length, t == length - 1
-        equal = title == term
-        in_title = np.add.reduce(equal.view(np.uint8), axis=0)
-        each = term if len(term) == 1 else np.repeat(term, texts.text.length[item])
-        hits = ends.searchsorted(np.flatnonzero(words == each), side="right")
-        in_text = np.bincount(hits, minlength=len(item))
-        has, found = in_title > 0, in_title.astype(np.float32)
-        sums.title += idf[:, t, 0] * _saturated(found, norm[0])
-        sums.text += idf[:, t, 1] * _saturated(in_text.astype(np.float32), norm[1])
-        _add_shares(sums, has, in_text > 0, np.where(real, idf[:, t, 0], np.float32(0)), query.number[row, t])
-        sums.covered += found
-        sums.bigrams += (before[:-1] & equal[1:]).any(axis=0)
-        place = np.where(has, equal.argmax(axis=0), np.float32(np.inf))
-        np.minimum(sums.first, place, out=sums.first)
-        np.copyto(sums.last, has, where=final)
-        np.copyto(sums.last_at, place, where=final)
-        close = _closest(shapes, letters, query.shapes[row, t])
-        sums.close += np.where(real, close, np.float32(0))
-        np.minimum(sums.least, np.where(real, close, np.float32(1)), out=sums.least)
-        before = equal
-    _columns(sums, length.astype(np.float32), texts, item, query.letters[row], out)
-
-
-def _add_shares(sums: _Sums, in_title: Mask, in_text: Mask, idf: Floats, number: Mask) -> None:
-    sums.found += in_title
-    sums.idf += idf
-    sums.idf_found += idf * in_title
-    sums.idf_any += idf * (in_title | in_text)
-    sums.numbers += number
-    sums.numbers_found += number & in_title
-
-
-def _columns(sums: _Sums, length: Floats, texts: Texts, item: NDArray[np.int32], letters: Bits, out: Floats) -> None:
-    titles = np.maximum(texts.title.length[item], 1).astype(np.float32)
+    length, hashes, number = query.length[row], query.hashes[row].T, query.number[row].T
+    title, titles = texts.title.tokens.take(at), np.maximum(about.length.take(item), np.float32(1))
+    equal = title == hashes[:, None]
+    bits = np.add.reduce(np.multiply(equal, _PLACES[: len(at)], dtype=np.uint32), axis=1, dtype=np.uint32)
+    has, times, place = bits != 0, np.bitwise_count(bits), np.bitwise_count((bits & -bits) - np.uint32(1))
+    in_text = _times_in(texts.text, item, query.hashes[row])
+    close = _closest(texts, at, query.shapes[row].T)
+    idf = query.idf[row].transpose(2, 1, 0)
+    real = np.arange(len(bits))[:, None] < length
+    sums = np.empty((len(bits), 6, len(item)), dtype=np.float32)
+    sums[:, 0] = idf[0] * _saturated(times.astype(np.float32), about.title_norm.take(item))
+    sums[:, 1] = idf[1] * _saturated(in_text, about.text_norm.take(item))
+    sums[:, 2] = idf[0] * real
+    sums[:, 3] = sums[:, 2] * has
+    sums[:, 4] = sums[:, 2] * (has | (in_text > 0))
+    sums[:, 5] = close * real
+    title_bm25, text_bm25, idf_all, idf_found, idf_any, close_all = _summed(sums)
+    final = (length - 1, np.arange(len(item)))
+    first, last = np.minimum.reduce(place, axis=0), place[final]
+    terms, found = length.astype(np.float32), np.add.reduce(has, axis=0, dtype=np.float32)
+    bigrams = np.add.reduce(((bits[:-1] << np.uint32(1)) & bits[1:]) != 0, axis=0, dtype=np.float32)
+    numbers = np.add.reduce(number, axis=0, dtype=np.float32)
+    numbers_found = np.add.reduce(number & has, axis=0, dtype=np.float32)
+    asked = np.add.reduce(np.bitwise_count(query.letters[row]), axis=1, dtype=np.float32)
+    shared = _shared(query.letters[row], texts.letters.take(item, axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = (
-            sums.title,
-            sums.text,
-            sums.found / length,
-            sums.idf_found / sums.idf,
-            sums.idf_any / sums.idf,
-            sums.found == length,
-            sums.last,
-            sums.numbers_found / sums.numbers,
-            sums.bigrams / (length - 1),
-            sums.covered / titles,
-            np.where(np.isfinite(sums.first), sums.first / titles, np.nan),
-            np.where(np.isfinite(sums.last_at), sums.last_at / titles, np.nan),
-            sums.close / length,
-            sums.least,
-            *_letters(letters, texts.letters[item]),
+            title_bm25,
+            text_bm25,
+            found / terms,
+            idf_found / idf_all,
+            idf_any / idf_all,
+            found == terms,
+            has[final],
+            numbers_found / numbers,
+            bigrams / (terms - 1),
+            np.add.reduce(times, axis=0, dtype=np.float32) / titles,
+            np.where(first < _NOWHERE, first / titles, _NAN),
+            np.where(last < _NOWHERE, last / titles, _NAN),
+            close_all / terms,
+            np.minimum.reduce(np.where(real, close, np.float32(1)), axis=0),
+            np.float32(2) * shared / np.maximum(asked + about.letters.take(item), 1),
+            shared / np.maximum(asked, 1),
             titles,
         )
-    for place, column in enumerate(columns):
-        out[:, place] = column
+    for column, values in enumerate(columns):
+        out[:, column] = values
+
+
+def _summed(terms: Floats) -> Floats:
+    """Added up over the first axis one after the other, so that the bits do not depend on how much there is."""
+    total: Floats = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def _times_in(part: Field, item: NDArray[np.int32], hashes: Hashes) -> Floats:
+    """`[T, M]`: how often each term is in the text. hashes: `[M, T]`, or `[1, T]` for one query of all."""
+    words, ends = part.spans(item)
+    times = np.empty((hashes.shape[1], len(item)), dtype=np.float32)
+    for place, term in enumerate(hashes.T):
+        each = term if len(term) == 1 else np.repeat(term, part.length[item])
+        hits = ends.searchsorted(np.flatnonzero(words == each), side="right")
+        times[place] = np.bincount(hits, minlength=len(item))
+    return times
 
 
 def _saturated(times: Floats, norm: Floats) -> Floats:
     return np.asarray(times * np.float32(K1 + 1.0) / (times + norm))
 
 
-def _norm(part: Field, item: NDArray[np.int32], mean: float) -> Floats:
-    """`[M]`: k1 (1 - b + b length / mean length)."""
-    return (K1 * (1.0 - B + B * part.length[item] / max(mean, 1e-9))).astype(np.float32)
-
-
-def _closest(shapes: Bits, letters: NDArray[np.uint8], shape: Bits) -> Floats:
-    """`[M]`: the largest Dice coefficient of letter pairs between a term `[M]` and a token of the title `[W, M]`."""
-    shared = np.bitwise_count(shapes & shape)
-    sizes = np.maximum(letters + np.bitwise_count(shape), np.uint8(1))
-    best = np.divide(shared, sizes, dtype=np.float32).max(axis=0)
+def _closest(texts: Texts, at: NDArray[np.int64], shapes: Bits) -> Floats:
+    """`[T, M]`: the largest Dice coefficient of letter pairs between a term `[T, 1 or M]` and a token of the title."""
+    shared = np.bitwise_count(texts.shapes.take(at) & shapes[:, None])
+    sizes = texts.sizes.take(at) + np.maximum(np.bitwise_count(shapes), np.uint8(1))[:, None]
+    best = np.maximum.reduce(np.divide(shared, sizes, dtype=np.float32), axis=1)
     return np.asarray(np.float32(2.0) * best)
 
 
-def _letters(query: Bits, title: Bits) -> tuple[Floats, Floats]:
-    """Of sets of letter triples, as bits `[M, LETTERS]`: Dice's coefficient, and the query's share in the title."""
-    asked = np.add.reduce(np.bitwise_count(query), axis=1, dtype=np.float32)
-    shared = np.add.reduce(np.bitwise_count(query & title), axis=1, dtype=np.float32)
-    sizes = asked + np.add.reduce(np.bitwise_count(title), axis=1, dtype=np.float32)
-    return np.float32(2) * shared / np.maximum(sizes, 1), shared / np.maximum(asked, 1)
+def _shared(query: Bits, title: Bits) -> Floats:
+    """`[M]`: letter triples of both, from bits `[M, LETTERS]`."""
+    return np.asarray(np.add.reduce(np.bitwise_count(query & title), axis=1, dtype=np.float32))
 
 
 def _distinct(part: Field) -> Hashes:

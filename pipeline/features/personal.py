@@ -1,38 +1,43 @@
 """How like the items are to what the subject acted on before: what they are, what they cost, and the last one.
 
 The past is read as of the request's tick, as counts are, so that late delivery cannot change a training row.
-Letters: R requests, K candidates, H past actions, D dimensions of the item vectors.
+Letters: R requests, K candidates, H past actions, D dimensions of the item vectors, L levels of category.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.batch import Mask
+from pipeline.catalogue import LEVELS
 from pipeline.features.content import Vectors
-from pipeline.features.facts import Facts
 from pipeline.features.ids import Keys
+from pipeline.features.prices import Kinds, log_of
 from pipeline.features.sequences import Ms, Past
 from pipeline.features.ticks import SEAL_MS, TICK_MS
 from pipeline.state import State
 
 Floats = NDArray[np.float32]
+Items = NDArray[np.int32]
 Columns = dict[str, NDArray[Any]]
 
-PERSONAL_NAMES: Final = (
+LIKENESS_NAMES: Final = (
     "past_likeness",
     "past_likeness_shrunk",
     "last_likeness",
     "last_same_categories",
-    "log_hours_since_last",
     "times_before",
-    "usual_dearness",
-    "dearness_distance",
 )
+PRICE_NAMES: Final = ("usual_dearness", "dearness_distance", "price_place_distance")
+LAST_NAME: Final = "log_hours_since_last"
+SINCE: Final = {"log_hours_since_category_1": 0, "log_hours_since_category_2": 1, "log_hours_since_brand": LEVELS}
+PERSONAL_NAMES: Final = (*LIKENESS_NAMES, LAST_NAME, *PRICE_NAMES, *SINCE)
 LENGTH: Final = 30  # past actions looked at
 DECAY: Final = 0.95  # weight of an action relative to the one after it
 STRENGTH: Final = 3.0  # past actions, by weight, before their mean is half believed
-_UNKNOWN: Final = np.full((1, 1), np.nan, dtype=np.float32)
+_WEIGHT: Final = (DECAY ** np.arange(LENGTH - 1, -1, -1)).astype(np.float32)
 
 
 def past_of(state: State, subject_key: Keys, tick: Ms, time: Ms) -> Past:
@@ -45,53 +50,107 @@ def past_of(state: State, subject_key: Keys, tick: Ms, time: Ms) -> Past:
     return state.history.last(subject_key, tick * TICK_MS, LENGTH, tick * TICK_MS + SEAL_MS)
 
 
-def personal_columns(
-    past: Past, item: NDArray[np.int32], time: Ms, dear: Floats, known: tuple[Facts, Vectors, Floats]
-) -> Columns:
-    """`[R, K]` each; nan for who has no past. time: `[R]`; dear: `[R, K]`, log price over what is usual of the kind;
-    known: the facts, the item vectors `[N, D]`, and how dear the past items were `[R, H]`."""
-    facts, vectors, past_dear = known
-    there = past.item >= 0
-    some = there[:, -1]
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """item: `[R, K]`; group: `[R, K, L + 1]` as in `Facts`; dear, place: `[R, K]` as `Kinds` says of their prices."""
+
+    item: Items
+    group: Items
+    dear: Floats
+    place: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The past as far as it was known at the request. item: `[R, H]`, 0 for none; weight, described: `[R, H]`;
+    group: `[R, H, L + 1]`, -1 for none."""
+
+    item: Items
+    time: Ms
+    weight: Floats
+    described: Mask
+    group: Items
+
+    @classmethod
+    def of(cls, past: Past, time: Ms, kinds: Kinds) -> "_Known":
+        there, facts = past.item >= 0, kinds.facts
+        item = np.maximum(past.item, 0)
+        described = there & (facts.created.take(item) <= time[:, None])
+        group = np.where(described[..., None], facts.group.take(item, axis=0), -1)
+        group[facts.groups[group] == 0] = -1
+        return cls(item, past.time, there * _WEIGHT[-there.shape[1] :], described, group)
+
+
+def personal_columns(past: Past, time: Ms, own: Candidates, kinds: Kinds, vectors: Vectors) -> Columns:
+    """time: `[R]`; vectors: `[N, D]`. nan for a subject without a past."""
+    some = past.item[:, -1] >= 0
     if not some.any():
-        return dict.fromkeys(PERSONAL_NAMES, _UNKNOWN)
-    weight = (there * DECAY ** np.arange(there.shape[1] - 1, -1, -1)).astype(np.float32)
-    total = weight.sum(axis=1)
-    mean, dearness = _means(past.item, weight, vectors, past_dear)
-    length = np.sqrt((mean * mean).sum(axis=1))
-    last = np.maximum(past.item[:, -1], 0)
-    own = vectors[item]
-    dot = np.einsum("rkd,rd->rk", own, mean)
-    categories = facts.group[:, :-1]
-    theirs = categories[last][:, None]
-    same = (categories[item] == theirs) & (facts.groups[theirs] != 0)
-    hours = (time - past.time[:, -1]) / TICK_MS
-    values: tuple[NDArray[Any], ...] = (
-        dot / np.maximum(length, 1e-9)[:, None],
-        dot * (total / (total + STRENGTH))[:, None],
-        np.einsum("rkd,rd->rk", own, vectors[last]),
-        np.add.reduce(same, axis=2, dtype=np.float32),
-        np.log1p(np.maximum(hours, 0.0))[:, None],
-        _times(past.item, item),
-        dearness[:, None],
-        np.abs(dear - dearness[:, None]),
+        return {}
+    known = _Known.of(past, time, kinds)
+    hours = np.log1p(np.maximum(time[:, None] - past.time, 0) / TICK_MS).astype(np.float32)
+    columns = (
+        _likeness(known, own, vectors)
+        | {"times_before": _times(past.item, own.item), LAST_NAME: hours[:, -1:]}
+        | _prices(known, own, kinds)
+        | _since(known.group, hours, own.group, len(kinds.facts.groups))
     )
     if some.all():
-        return dict(zip(PERSONAL_NAMES, values, strict=True))
-    return {n: np.where(some[:, None], value, np.nan) for n, value in zip(PERSONAL_NAMES, values, strict=True)}
+        return columns
+    return {name: np.where(some[:, None], values, np.nan) for name, values in columns.items()}
 
 
-def _means(past: NDArray[np.int32], weight: Floats, vectors: Vectors, dear: Floats) -> tuple[Floats, Floats]:
-    """Weighted means over the past: of the vectors `[R, D]`, and of the dearness `[R]`, drawn towards 0."""
-    total = np.maximum(weight.sum(axis=1), 1e-9)
-    mean = np.einsum("rh,rhd->rd", weight, vectors[np.maximum(past, 0)]) / total[:, None]
-    counted = np.where(np.isfinite(dear), weight, np.float32(0.0))
-    return mean, (counted * np.nan_to_num(dear)).sum(axis=1) / (counted.sum(axis=1) + 1.0)
+def _likeness(past: _Known, own: Candidates, vectors: Vectors) -> Columns:
+    """Cosine to the weighted mean of the past, and to its last item; shared levels of category with that."""
+    total = np.add.reduce(past.weight, axis=1)
+    theirs = vectors.take(past.item, axis=0) * past.described[..., None]
+    mean = np.einsum("rh,rhd->rd", past.weight, theirs) / np.maximum(total, np.float32(1e-9))[:, None]
+    length = np.sqrt((mean * mean).sum(axis=1))
+    mine = vectors.take(own.item, axis=0)
+    dot = np.einsum("rkd,rd->rk", mine, mean)
+    same = own.group[..., :LEVELS] == past.group[:, -1:, :LEVELS]
+    return {
+        "past_likeness": dot / np.maximum(length, np.float32(1e-9))[:, None],
+        "past_likeness_shrunk": dot * (total / (total + np.float32(STRENGTH)))[:, None],
+        "last_likeness": np.einsum("rkd,rd->rk", mine, theirs[:, -1]),
+        "last_same_categories": np.add.reduce(same, axis=2, dtype=np.float32),
+    }
 
 
-def _times(past: NDArray[np.int32], item: NDArray[np.int32]) -> NDArray[np.float64]:
-    """How often each candidate stands in the past; `[R, K]`."""
-    rows = np.arange(len(past), dtype=np.int64)[:, None] << 32
-    code = np.sort((rows + past)[past >= 0])
-    wanted = rows + item
-    return (np.searchsorted(code, wanted, side="right") - np.searchsorted(code, wanted)).astype(np.float64)
+def _prices(past: _Known, own: Candidates, kinds: Kinds) -> Columns:
+    """How dear the subject usually buys, drawn towards 0, and how far from that and from the usual place of its
+    prices among those of their kinds the candidates are."""
+    log_price = log_of(kinds.facts.price(past.item, past.time))
+    dear, place = kinds.dearness(past.item, log_price), kinds.place(past.item, log_price)
+    counted = np.where(np.isnan(dear), np.float32(0), past.weight)
+    total = np.add.reduce(counted, axis=1)
+    usual = _dot(counted, dear) / (total + np.float32(1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        usual_place = _dot(counted, place) / total
+    values = (usual[:, None], np.abs(own.dear - usual[:, None]), np.abs(own.place - usual_place[:, None]))
+    return dict(zip(PRICE_NAMES, values, strict=True))
+
+
+def _dot(weight: Floats, values: Floats) -> Floats:
+    """`[R]`: weighted sums over `[R, H]`; what is not known counts for nothing."""
+    return np.asarray(np.add.reduce(weight * np.where(np.isnan(values), np.float32(0), values), axis=1))
+
+
+def _since(theirs: Items, hours: Floats, group: Items, groups: int) -> Columns:
+    """Log of the hours since the last action on the candidate's category, by level, and brand; nan for never.
+
+    theirs: `[R, H, L + 1]`, -1 = none; hours: `[R, H]`; group: `[R, K, L + 1]`, places of `groups`.
+    """
+    places = np.arange(1, hours.shape[1] + 1, dtype=np.uint8)
+    known = np.concatenate([np.full((len(hours), 1), np.nan, dtype=np.float32), hours], axis=1)
+    row = np.arange(len(hours))[:, None]
+    columns: Columns = {}
+    for name, level in SINCE.items():
+        latest = np.zeros((len(hours), groups + 1), dtype=np.uint8)  # the last column takes those that are none
+        latest[row, theirs[:, :, level]] = places  # of one group the latest stays
+        columns[name] = known[row, latest[row, group[..., level]]]
+    return columns
+
+
+def _times(past: Items, item: Items) -> Floats:
+    """`[R, K]`: how often each candidate stands in the past."""
+    return np.asarray(np.add.reduce(past[:, :, None] == item[:, None], axis=1, dtype=np.float32))

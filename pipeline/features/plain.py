@@ -4,71 +4,99 @@ Everything is read as of the request's tick or time, the subject's past as of th
 is nan. What is fitted (priors, usual prices, how common words are) is frozen in the bundle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batch import Batch, Mask
-from pipeline.catalogue import LEVELS, Catalogue
-from pipeline.features.behaviour import (
-    ITEM_NAMES,
+from pipeline.catalogue import LEVELS, NEVER, Catalogue
+from pipeline.features.behaviour import ITEM_NAMES, KNOWN_NAME, RECENT_NAMES, hours_known, item_columns
+from pipeline.features.content import Vectors, item_vectors
+from pipeline.features.context import (
+    ACTIONS_NAME,
     QUERY_NAMES,
-    RECENT_NAMES,
     SEGMENT_NAMES,
     TASTE_NAMES,
-    item_columns,
+    Few,
     query_columns,
     segment_columns,
     taste_columns,
 )
-from pipeline.features.content import Vectors, item_vectors
-from pipeline.features.facts import HOUR_MS, Facts, FactsMemory
+from pipeline.features.declared import Declarations, declared_names
+from pipeline.features.declared_values import Call, declared_columns
+from pipeline.features.facts import HOUR_MS, STATIC_NAMES, Facts, FactsMemory
 from pipeline.features.fitted import Fitted
-from pipeline.features.ids import Keys
 from pipeline.features.match import MATCH_NAMES, Matcher
-from pipeline.features.personal import PERSONAL_NAMES, past_of, personal_columns
+from pipeline.features.personal import PERSONAL_NAMES, Candidates, past_of, personal_columns
+from pipeline.features.prices import Kinds, log_of
 from pipeline.features.table import ItemTable
 from pipeline.features.texts import Texts
 from pipeline.state import State
 
 Floats = NDArray[np.float64]
-Columns = dict[str, NDArray[Any]]
+Columns = Mapping[str, NDArray[Any]]
 SURFACES: Final = ("search", "recommend", "similar")
+_SURFACE: Final[Mapping[str, int]] = {name: place for place, name in enumerate(SURFACES)}
+_THURSDAY: Final = 3  # the weekday of the first of January 1970; Monday is 0
 
-FACT_NAMES: Final = ("log_price", "relative_price", "has_text", "kind", "sponsored", "region_match")
+COST_NAMES: Final = ("log_price", "relative_price", "price_place")
+REGION: Final = "region_match"
 AGE: Final = "log_age_hours"
-REQUEST_NAMES: Final = ("surface", "query_terms", "query_letters")
 SEED_NAMES: Final = ("seed_categories", "seed_brand", "seed_content")
-# A log without clock time knows neither windows nor ages.
-CLOCK_NAMES: Final = (*RECENT_NAMES, AGE)
-# In this order: what a tick says of items, what is asked for, and from TASTE_NAMES on what an item's description says.
-EVERY: Final = (
-    *ITEM_NAMES,
-    *RECENT_NAMES,
-    *QUERY_NAMES,
-    *SEGMENT_NAMES,
-    *REQUEST_NAMES,
-    *TASTE_NAMES,
-    *FACT_NAMES,
+REQUEST_NAMES: Final = ("surface", "query_terms", "query_letters")
+TIME_NAMES: Final = ("hour_of_day", "day_of_week")
+# A log without clock time knows neither windows nor ages nor hours.
+CLOCK_NAMES: Final = (*RECENT_NAMES, KNOWN_NAME, AGE, *TIME_NAMES)
+# In this order: what a tick says of items, what an item's description says, and what is asked for.
+DESCRIBED: Final = (
+    *STATIC_NAMES,
+    *COST_NAMES,
+    REGION,
     AGE,
     *SEED_NAMES,
+    *TASTE_NAMES,
     *PERSONAL_NAMES,
     *MATCH_NAMES,
 )
+EVERY: Final = (
+    *ITEM_NAMES,
+    *RECENT_NAMES,
+    *DESCRIBED,
+    KNOWN_NAME,
+    *QUERY_NAMES,
+    *SEGMENT_NAMES,
+    ACTIONS_NAME,
+    *REQUEST_NAMES,
+    *TIME_NAMES,
+)
 NEEDS: Final = frozenset(
     f"request.{name}"
-    for name in ("time", "tick", "subject", "subject_key", "query_key", "segment_key", "surface", "seed", "terms")
+    for name in (
+        *("time", "tick", "subject", "subject_key", "query_key", "segment_key", "context_keys"),
+        *("surface", "seed", "terms"),
+    )
 )
 
 
 @cache
-def names(clock: str) -> tuple[str, ...]:
-    """The features of a log of this clock, in the order of the last axis."""
-    return tuple(name for name in EVERY if clock == "exact" or name not in CLOCK_NAMES)
+def names(clock: str, declared: Declarations = ()) -> tuple[str, ...]:
+    """The features of a log of this clock, in the order of the last axis; those a user declared come last."""
+    own = (name for name in EVERY if clock == "exact" or name not in CLOCK_NAMES)
+    return (*own, *declared_names(declared, clock))
+
+
+@cache
+def _places(clock: str, declared: Declarations) -> Mapping[str, int]:
+    return {name: place for place, name in enumerate(names(clock, declared))}
+
+
+@cache
+def _counted(clock: str) -> tuple[str, ...]:
+    return tuple(name for name in (*ITEM_NAMES, *RECENT_NAMES) if name in names(clock))
 
 
 def left_out(clock: str) -> tuple[str, ...]:
@@ -79,11 +107,11 @@ def left_out(clock: str) -> tuple[str, ...]:
 class Memory:
     """What follows from the catalogue or from one tick, kept until it changes: cheap to lose, never saved."""
 
-    def __init__(self) -> None:
+    def __init__(self, fitted: Fitted) -> None:
         self.facts = FactsMemory()
-        self.table = ItemTable()
+        self.table = ItemTable(fitted.sheet)
         self._vectors: tuple[Texts, Vectors] | None = None
-        self._kinds: tuple[Facts, Keys, Floats] | None = None
+        self._kinds: Kinds | None = None
 
     def vectors(self, catalogue: Catalogue, texts: Texts) -> Vectors:
         last = self._vectors
@@ -91,13 +119,67 @@ class Memory:
             self._vectors = last = (texts, item_vectors(catalogue, texts))
         return last[1]
 
-    def kinds(self, facts: Facts, fitted: Fitted) -> tuple[Keys, Floats]:
-        """Top category and usual log price of each item, `[N]`."""
+    def kinds(self, facts: Facts, fitted: Fitted) -> Kinds:
         last = self._kinds
-        if last is None or last[0] is not facts:
-            path = facts.groups[facts.group[:, :LEVELS]]
-            self._kinds = last = (facts, np.ascontiguousarray(path[:, 0]), fitted.usual_price(path))
-        return last[1], last[2]
+        if last is None or last.facts is not facts:
+            self._kinds = last = Kinds.of(facts, fitted)
+        return last
+
+
+@dataclass
+class Asked:
+    """One call: what its parts read, and `out` `[R, K, F]`, which they write."""
+
+    batch: Batch
+    state: State
+    kinds: Kinds
+    out: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        self.item = self.batch.item
+        self.time, self.tick = self.batch.request("time"), self.batch.request("tick")
+        self.places = _places(self.state.clock, self.state.declared)
+
+    def put(self, columns: Columns) -> None:
+        """Write columns, each of a shape that broadcasts to `[R, K]`; those the clock has no place for are left."""
+        for name, values in columns.items():
+            if name in self.places:
+                self.out[..., self.places[name]] = values
+
+    def column(self, name: str) -> Floats:
+        return self.out[..., self.places[name]].astype(np.float64)
+
+    @property
+    def facts(self) -> Facts:
+        return self.kinds.facts
+
+    @cached_property
+    def described(self) -> Mask:
+        """`[R, K]`: whether the item had a row by then."""
+        created = self.facts.created.take(self.item)
+        if self.state.clock != "exact":
+            return np.ones(self.item.shape, dtype=np.bool_)
+        return np.asarray((created != NEVER) & (created <= self.time[:, None]))
+
+    @cached_property
+    def group(self) -> NDArray[np.int32]:
+        """`[R, K, L + 1]`, as in `Facts`."""
+        return self.facts.group.take(self.item, axis=0)
+
+    @cached_property
+    def few(self) -> Few:
+        return Few(self.group, self.facts.groups)
+
+    @cached_property
+    def subject_key(self) -> NDArray[np.int64]:
+        """`[R]`, 0 = nobody."""
+        return np.where(self.batch.request("subject") != "", self.batch.request("subject_key"), 0)
+
+    @cached_property
+    def log_price(self) -> Floats:
+        if len(self.time) == 1:
+            return log_of(self.state.catalogue.at(int(self.time[0])).price.take(self.item))
+        return log_of(self.facts.price(self.item, self.time[:, None]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,116 +188,131 @@ class FeatureSet:
 
     fitted: Fitted
     matcher: Matcher
-    memory: Memory = field(default_factory=Memory)
+    memory: Memory = field(repr=False)
 
     @classmethod
     def of(cls, fitted: Fitted) -> "FeatureSet":
-        return cls(fitted, Matcher(fitted.text))
+        return cls(fitted, Matcher(fitted.text), Memory(fitted))
 
     def values(self, batch: Batch, state: State) -> NDArray[np.float32]:
-        """`[R, K, len(names(state.clock))]`; nan where a feature is unknown or there is no candidate."""
-        wanted = names(state.clock)
-        out = np.empty((*batch.item.shape, len(wanted)), dtype=np.float32)
-        facts = self.memory.facts.of(state.catalogue)
-        if not facts.size or not batch.item.size:
-            out[:] = np.nan
-            return out
-        described = np.ones(batch.item.shape, dtype=np.bool_)
-        if state.clock == "exact":
-            described = facts.described(batch.item, batch.request("time")[:, None])
-        about = wanted.index(TASTE_NAMES[0])
-        columns = self._counted(batch, state, described, out)
-        columns |= self._personal(batch, facts, state) | self._seed(batch, facts, state.catalogue) | _request(batch)
-        for place, name in enumerate(wanted):
-            if name in columns:
-                out[..., place] = columns[name]
-        words = out[..., len(wanted) - len(MATCH_NAMES) :]
-        self.matcher.features(batch.request("terms").tolist(), batch.item, state.catalogue, words)
-        if not described.all():
-            out[..., about:][~described] = np.nan
-        if not batch.mask.all():
-            out[~batch.mask] = np.nan
-        return out
+        """`[R, K, F]`, F as `names`; nan where a feature is unknown or there is no candidate."""
+        asked = self.asked(batch, state)
+        if batch.item.size and asked.facts.size:
+            for part in self.parts.values():
+                part(asked)
+        return asked.out
+
+    def asked(self, batch: Batch, state: State) -> Asked:
+        """A call nothing is written to yet."""
+        size = len(names(state.clock, state.declared))
+        out = np.full((*batch.item.shape, size), np.nan, dtype=np.float32)
+        return Asked(batch, state, self.memory.kinds(self.memory.facts.of(state.catalogue), self.fitted), out)
+
+    @property
+    def parts(self) -> Mapping[str, Callable[[Asked], None]]:
+        """What fills a call, in this order: by name, to be timed apart."""
+        return {
+            "items": self._items,
+            "descriptions": self._descriptions,
+            "seed": self._seed,
+            "tastes": self._tastes,
+            "past": self._past,
+            "words": self._words,
+            "queries": self._queries,
+            "request": _request,
+            "declared": self._declared,
+            "unknown": _unknown,
+        }
 
     def vectors(self, catalogue: Catalogue) -> Vectors:
         """`[N, D]` unit vectors of what the items are, for likeness between items."""
         return self.memory.vectors(catalogue, self.matcher.memory.of(catalogue))
 
-    def _counted(self, batch: Batch, state: State, described: Mask, out: NDArray[np.float32]) -> Columns:
-        """Item columns, written into `out`; and what queries and segments add to them."""
-        item, tick = batch.item, batch.request("tick")
-        facts = self.memory.facts.of(state.catalogue)
-        top, _ = self.memory.kinds(facts, self.fitted)
-        counted = names(state.clock)[: names(state.clock).index(QUERY_NAMES[0])]
-        priors = self.fitted.priors
-        table = None
-        if (tick == tick[0]).all() and (described | (top[item] == 0) | (item < 0)).all():
-            table = self.memory.table.at(state, int(tick[0]), top, priors, counted)
-        if table is not None:
-            out[..., : len(counted)] = table[item]
-        else:
-            found = item_columns(state, item.astype(np.int64), tick, np.where(described, top[item], 0), priors)
-            for place, name in enumerate(counted):
-                out[..., place] = found[name]
+    def _items(self, asked: Asked) -> None:
+        """What is counted of the items; from the table of the tick where all is as the table takes it to be."""
+        state, item, tick, top = asked.state, asked.item, asked.tick, asked.kinds.top
+        counted, priors, layers = _counted(state.clock), self.fitted.priors, state.counters["items"]
+        alone = len(tick) == 1 or bool((tick == tick[0]).all())
+        if alone and (asked.described.all() or (asked.described | (top[item] == 0) | (item < 0)).all()):
+            sheet = self.memory.table.at(state, int(tick[0]), top, priors, counted)
+            if sheet is not None:
+                asked.out[..., : len(counted)] = sheet.values.take(item, axis=0)
+                asked.put({KNOWN_NAME: hours_known(sheet.first.take(item), tick[:, None])})
+                return
         wide = item.astype(np.int64)
-        ctr, log_positive = (out[..., counted.index(name)].astype(np.float64) for name in ("ctr", "log_positive"))
-        columns = query_columns(state, wide, tick, batch.request("query_key"), ctr)
-        return columns | segment_columns(state, wide, tick, batch.request("segment_key"), log_positive)
+        asked.put(item_columns(state, wide, tick, np.where(asked.described, top[item], 0), priors))
+        asked.put({KNOWN_NAME: hours_known(layers.first(wide), tick[:, None])})
 
-    def _personal(self, batch: Batch, facts: Facts, state: State) -> Columns:
-        """What the items are, and how that suits the subject."""
-        item, time, tick = batch.item, batch.request("time"), batch.request("tick")
-        subject_key = np.where(batch.request("subject") != "", batch.request("subject_key"), 0)
-        columns = self._about(batch, facts, state) | taste_columns(state, item, tick, subject_key, facts)
-        past = past_of(state, subject_key, tick, time)
-        _, usual = self.memory.kinds(facts, self.fitted)
-        before = _log(facts.price(past.item, past.time)) - usual[past.item]
-        dear, vectors = columns["relative_price"].astype(np.float32), self.vectors(state.catalogue)
-        return columns | personal_columns(past, item, time, dear, (facts, vectors, before.astype(np.float32)))
+    def _descriptions(self, asked: Asked) -> None:
+        """What the items are, and what they cost."""
+        facts, item = asked.facts, asked.item
+        first = asked.places[STATIC_NAMES[0]]
+        asked.out[..., first : first + len(STATIC_NAMES)] = facts.static.take(item, axis=0)
+        prices = (
+            asked.log_price,
+            asked.kinds.dearness(item, asked.log_price),
+            asked.kinds.place(item, asked.log_price),
+        )
+        asked.put(dict(zip(COST_NAMES, prices, strict=True)))
+        age = asked.time[:, None] - facts.created.take(item)
+        asked.put({AGE: np.log1p(np.maximum(age, 0) / HOUR_MS)})
+        if asked.state.segment == "region":
+            region, segment = facts.region.take(item), asked.batch.request("segment_key")[:, None]
+            asked.put({REGION: np.where((region != 0) & (segment != 0), region == segment, np.nan)})
 
-    def _about(self, batch: Batch, facts: Facts, state: State) -> Columns:
-        """What the items are."""
-        item, time = batch.item, batch.request("time")
-        _, usual = self.memory.kinds(facts, self.fitted)
-        alone = len(time) == 1
-        price = state.catalogue.at(int(time[0])).price[item] if alone else facts.price(item, time[:, None])
-        log_price = _log(price)
-        region, segment = facts.region[item], batch.request("segment_key")[:, None]
-        matches = np.where((region != 0) & (segment != 0), region == segment, np.nan)
-        return {
-            "log_price": log_price,
-            "relative_price": log_price - usual[item],
-            "has_text": facts.has_text[item],
-            "kind": facts.kind[item],
-            "sponsored": facts.sponsored[item],
-            "region_match": matches if state.segment == "region" else np.full(item.shape, np.nan),
-            AGE: np.log1p(np.maximum(time[:, None] - facts.created[item], 0) / HOUR_MS),
-        }
-
-    def _seed(self, batch: Batch, facts: Facts, catalogue: Catalogue) -> Columns:
-        """Likeness to the item of a `similar` request; nan elsewhere."""
-        item, seed = batch.item, batch.request("seed")
+    def _seed(self, asked: Asked) -> None:
+        """Likeness to the item of a `similar` request."""
+        seed, facts = asked.batch.request("seed"), asked.facts
         if not (seed >= 0).any():
-            return dict.fromkeys(SEED_NAMES, np.full((1, 1), np.nan))
-        seeded = (seed >= 0)[:, None]
-        own, theirs = facts.groups[facts.group[item]], facts.groups[facts.group[seed]][:, None]
-        same = (own == theirs) & (own != 0)
-        vectors = self.vectors(catalogue)
-        cosine = np.einsum("rkd,rd->rk", vectors[item], vectors[seed])
+            return
+        same = (asked.group == facts.group[seed][:, None]) & (facts.groups[asked.group] != 0)
+        vectors = self.vectors(asked.state.catalogue)
+        cosine = np.einsum("rkd,rd->rk", vectors.take(asked.item, axis=0), vectors[seed])
         values = (same[..., :LEVELS].sum(axis=2), same[..., LEVELS], cosine)
-        return {name: np.where(seeded, value, np.nan) for name, value in zip(SEED_NAMES, values, strict=True)}
+        created = facts.created[seed]
+        seeded = ((seed >= 0) & (created != NEVER) & (created <= asked.time))[:, None]
+        asked.put({name: np.where(seeded, value, np.nan) for name, value in zip(SEED_NAMES, values, strict=True)})
+
+    def _tastes(self, asked: Asked) -> None:
+        asked.put(taste_columns(asked.state, asked.few, asked.tick, asked.subject_key))
+
+    def _past(self, asked: Asked) -> None:
+        past = past_of(asked.state, asked.subject_key, asked.tick, asked.time)
+        dear, place = (asked.out[..., asked.places[name]] for name in ("relative_price", "price_place"))
+        own = Candidates(asked.item, asked.group, dear, place)
+        asked.put(personal_columns(past, asked.time, own, asked.kinds, self.vectors(asked.state.catalogue)))
+
+    def _words(self, asked: Asked) -> None:
+        first = asked.places[MATCH_NAMES[0]]
+        words = asked.out[..., first : first + len(MATCH_NAMES)]
+        self.matcher.features(asked.batch.request("terms").tolist(), asked.item, asked.state.catalogue, words)
+
+    def _queries(self, asked: Asked) -> None:
+        """What people did for the query, and within the segment."""
+        state, item, tick, batch = asked.state, asked.item, asked.tick, asked.batch
+        asked.put(query_columns(state, item, tick, batch.request("query_key"), asked.column("ctr")))
+        asked.put(segment_columns(state, item, tick, batch.request("segment_key"), asked.column("log_positive")))
+
+    def _declared(self, asked: Asked) -> None:
+        if asked.state.declared:
+            known = (asked.described, asked.subject_key, asked.log_price)
+            asked.put(declared_columns(Call(asked.batch, asked.state, self.fitted.declared, *known)))
 
 
-def _log(price: Floats) -> Floats:
-    """nan for no price, and for nothing to pay."""
-    known = price > 0
-    return np.log(price, where=known, out=np.full(price.shape, np.nan))
-
-
-def _request(batch: Batch) -> Columns:
+def _request(asked: Asked) -> None:
     """What the request is, the same for all its candidates: `[R, 1]`."""
-    code: Mapping[str, int] = {surface: place for place, surface in enumerate(SURFACES)}
-    terms = [(len(line), sum(map(len, line))) for line in batch.request("terms")]
-    sizes = np.array(terms, dtype=np.float64).reshape(-1, 2)
-    surface = np.array([code.get(name, len(SURFACES)) for name in batch.request("surface")], dtype=np.float64)
-    return {"surface": surface[:, None], "query_terms": sizes[:, :1], "query_letters": sizes[:, 1:]}
+    sizes = np.array([(len(line), sum(map(len, line))) for line in asked.batch.request("terms")], dtype=np.float64)
+    surface = np.array([_SURFACE.get(name, len(SURFACES)) for name in asked.batch.request("surface")], dtype=np.float64)
+    values = (surface, *sizes.reshape(-1, 2).T)
+    asked.put({name: value[:, None] for name, value in zip(REQUEST_NAMES, values, strict=True)})
+    hours = asked.time // HOUR_MS
+    asked.put({"hour_of_day": (hours % 24)[:, None], "day_of_week": ((hours // 24 + _THURSDAY) % 7)[:, None]})
+
+
+def _unknown(asked: Asked) -> None:
+    """Nothing is known of what an item is before its first row, and of what is no candidate."""
+    if not asked.described.all():
+        first = asked.places[DESCRIBED[0]]
+        asked.out[..., first : asked.places[DESCRIBED[-1]] + 1][~asked.described] = np.nan
+    if not asked.batch.mask.all():
+        asked.out[~asked.batch.mask] = np.nan

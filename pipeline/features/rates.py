@@ -40,3 +40,15 @@ def beta_prior(successes: Numbers, trials: Numbers) -> tuple[float, float]:
 def smoothed(successes: Numbers, trials: Numbers, mean: Numbers | float, strength: Numbers | float) -> Floats:
     """(c + strength * mean) / (n + strength), at most 1: feedback without an impression may exceed the trials."""
     return np.asarray(np.minimum((successes + strength * mean) / (trials + strength), 1.0), dtype=np.float64)
+
+
+def decay_weights(edges: tuple[int, ...], half_life: float) -> tuple[float, ...]:
+    """What an event between two edges (0 and the first, the first and the second, ...) weighs: the mean of
+    2^(-age / half_life) over the ages between them; what is older than the last edge weighs nothing.
+
+    A step function in place of the exponential, so that a decayed count is a sum of differences of cumulative ones:
+    exact, mergeable, the same wherever it is computed.
+    """
+    ages = np.array((0, *edges), dtype=np.float64)
+    tail = np.exp2(-ages / half_life) * half_life / np.log(2.0)
+    return tuple(float(weight) for weight in (tail[:-1] - tail[1:]) / np.diff(ages))

@@ -1,5 +1,6 @@
 """What each subject did last, as of a moment: events with time < t and received < t, in real time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,20 +36,38 @@ class Sequences:
 
     @classmethod
     def of(cls, key: Keys, time: Ms, received: Ms, item: NDArray[np.int32], action: NDArray[np.int8]) -> "Sequences":
-        """From events in any order; ties in time are ordered by item, then action, so that delivery does not matter."""
-        order = np.lexsort((action, item, time, key))
+        """From events in any order; ties in time are ordered by item, action and arrival, so that delivery does
+        not matter."""
+        order = _order(key, time, (received, action, item))
         keys, first = np.unique(key[order], return_index=True)
         start = np.append(first, len(key)).astype(np.int64)
         return cls(keys, start, time[order], received[order], item[order], action[order])
+
+    @classmethod
+    def combined(cls, parts: "Sequence[Sequences]") -> "Sequences":
+        """All sets of events, as if built at once."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls.of(*(np.concatenate(column) for column in zip(*(part._events() for part in parts), strict=True)))
 
     def merge(self, other: "Sequences") -> "Sequences":
         """Both sets of events, as if built at once."""
         if not len(other.item):
             return self
-        both = [
-            np.concatenate([np.asarray(a), np.asarray(b)]) for a, b in zip(self._events(), other._events(), strict=True)
-        ]
-        return Sequences.of(*both)
+        return Sequences.combined([self, other])
+
+    def parted(self, time: int) -> "tuple[Sequences, Sequences]":
+        """The events before a moment (ms), and the others."""
+        early = self.time < time
+        return self._chosen(early), self._chosen(~early)
+
+    def _chosen(self, rows: NDArray[np.bool_]) -> "Sequences":
+        sizes = np.diff(np.append(0, np.cumsum(rows))[self.start])
+        some = sizes > 0
+        start = np.append(0, np.cumsum(sizes[some]))
+        return Sequences(
+            self.keys[some], start, self.time[rows], self.received[rows], self.item[rows], self.action[rows]
+        )
 
     def _events(self) -> tuple[Keys, Ms, Ms, NDArray[np.int32], NDArray[np.int8]]:
         return np.repeat(self.keys, np.diff(self.start)), self.time, self.received, self.item, self.action
@@ -100,6 +119,25 @@ class Sequences:
         """Raises ArtifactError for arrays that cannot be read."""
         parts = ("keys", "start", "time", "received", "item", "action")
         return cls(*(np.asarray(read_array(folder / f"{name}.{part}.npy")) for part in parts))
+
+
+def _order(key: Keys, time: Ms, ties: tuple[NDArray[np.integer], ...]) -> NDArray[np.intp]:
+    """The order by key, time and `ties`, the last of them first; all `[E]`."""
+    if not len(key):
+        return np.empty(0, dtype=np.intp)
+    keys, place = np.unique(key, return_inverse=True)
+    since = time - time.min()
+    bits = int(since.max()).bit_length()
+    if bits + len(keys).bit_length() > 63:
+        return np.lexsort((*ties, time, key))
+    packed = (place.astype(np.int64) << bits) | since
+    order = np.argsort(packed, kind="stable")
+    packed = packed[order]
+    same = packed[1:] == packed[:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    rows = order[tied]
+    order[tied] = rows[np.lexsort((*(tie[rows] for tie in ties), packed[tied]))]
+    return order
 
 
 def _nothing(rows: int, n: int) -> Past:

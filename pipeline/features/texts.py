@@ -24,7 +24,8 @@ Places = NDArray[np.int64]
 
 NO_TOKEN = -1
 LETTERS = 8  # words of 64 bits in the signature of a title's trigrams
-_LONGEST = {"title": 32, "text": 256}  # tokens kept of a field
+LONGEST_TITLE = 32  # tokens kept of a title
+_LONGEST = {"title": LONGEST_TITLE, "text": 256}  # tokens kept of a field
 _SOURCES = ("title", "text", "brand", "tags", "category")
 
 
@@ -62,9 +63,9 @@ class Field:
 
     def padded(self, item: NDArray[np.int32]) -> Places:
         """Places in `tokens` of the items `[M]`, `[W, M]` with W at least 1; 0, that of NO_TOKEN, past the end."""
-        length = self.length[item]
+        length = self.length.take(item)
         step = np.arange(int(length.max(initial=1)))[:, None]
-        return np.where(step < length, self.start[item] + step, 0)
+        return (self.start.take(item) + step) * (step < length)
 
     def flat(self, item: NDArray[np.int32]) -> tuple[Hashes, Places]:
         """The tokens of the items `[M]` end to end, and the place in `item` each belongs to."""
@@ -73,16 +74,17 @@ class Field:
 
     def spans(self, item: NDArray[np.int32]) -> tuple[Hashes, Places]:
         """The tokens of the items `[M]` end to end, and where each item's end, `[M]`."""
-        length = self.length[item]
+        length = self.length.take(item)
         ends = length.cumsum()
-        skipped = np.repeat(self.start[item] - (ends - length), length)
+        skipped: Places = np.repeat(self.start.take(item) - (ends - length), length)
         skipped += np.arange(len(skipped))
-        return self.tokens[skipped], ends
+        return self.tokens.take(skipped), ends
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What is known of the words of a catalogue. shapes: `[E]` of the title's tokens; letters: `[N, LETTERS]`.
+    """What is known of the words of a catalogue. shapes: `[E]` of the title's tokens; sizes: `[E]`, the letter pairs
+    of each; letters: `[N, LETTERS]`.
 
     rows: the item rows this was made of, so that only what differs is read again.
     """
@@ -91,6 +93,7 @@ class Texts:
     title: Field
     text: Field
     shapes: Bits
+    sizes: NDArray[np.uint8]
     letters: Bits
 
     @classmethod
@@ -102,6 +105,7 @@ class Texts:
             blank,
             blank,
             np.zeros(1, np.uint64),
+            np.zeros(1, np.uint8),
             np.empty((0, LETTERS), np.uint64),
         )
         return empty.grown(catalogue)
@@ -122,7 +126,8 @@ class Texts:
         letters[place] = letters_of(titles)
         title, shapes = _added(self.title, titles, place, len(rows)), _shapes(titles)
         text = _added(self.text, [_cut(line, "text") for line in _about(fresh)], place, len(rows))
-        return Texts(rows, title, text, np.concatenate([self.shapes, shapes]), letters)
+        sizes = np.concatenate([self.sizes, np.bitwise_count(shapes)])
+        return Texts(rows, title, text, np.concatenate([self.shapes, shapes]), sizes, letters)
 
 
 class TextMemory:

@@ -1,15 +1,16 @@
 """Reading a log: whole types as frames in time order, and what is known of it without reading."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.events import COLUMNS, TYPES, empty
-from pipeline.logs.partitions import DAY_MS, MANIFEST, day_file, days, read_manifest
+from pipeline.logs.partitions import DAY_MS, MANIFEST, day_file, day_name, days, read_manifest
 
 STATE = "state"
 _REPEATED = ("item", "user")  # a side of a split starts with copies of rows that its state holds as well
@@ -19,35 +20,64 @@ _REPEATED = ("item", "user")  # a side of a split starts with copies of rows tha
 class Log:
     """A log, or a log with the earlier events that are its state, read as one.
 
-    Build it with `Log.open`. `roots` holds one folder, or state and log.
+    Build it with `Log.open`. `roots` holds one folder, or state and log. before: ms; what happened or arrived at this
+    moment or later is not read, as if it had not come yet.
     """
 
     root: Path
     clock: str
     manifest: dict[str, object] = field(repr=False)
     roots: tuple[Path, ...]
+    before: int | None = None
 
     @classmethod
-    def open(cls, path: Path) -> "Log":
+    def open(cls, path: Path, before: int | None = None) -> "Log":
         """Raises ArtifactError when `path` is no log or one of another schema."""
         manifest = read_manifest(path)
-        return cls(path, str(manifest["clock"]), manifest, (path,))
+        return cls(path, str(manifest["clock"]), manifest, (path,), before)
 
     @property
     def state(self) -> "Log | None":
         """Earlier events that are known but never asked about, where the log carries them."""
         path = self.root / STATE
-        return Log.open(path) if (path / MANIFEST).is_file() else None
+        return Log.open(path, self.before) if (path / MANIFEST).is_file() else None
 
     def everything(self) -> "Log":
         """State and own events read as one."""
         state = self.state
         roots = self.roots if state is None else (state.root, self.root)
-        return Log(self.root, self.clock, self.manifest, roots)
+        return replace(self, roots=roots)
 
     def days(self, kind: str) -> list[int]:
         """Days with rows of this type, counted from 1970-01-01, ascending."""
-        return sorted({day for root in self.roots for day in days(root, kind)})
+        known = sorted({day for root in self.roots for day in days(root, kind) if self._begun(day)})
+        if self.before is None:
+            return known
+        # A day may hold nothing but what had not arrived yet.
+        return [day for day in known if not self._cut(kind, day) or self._left(kind, day)]
+
+    def _begun(self, day: int) -> bool:
+        return self.before is None or day * DAY_MS < self.before
+
+    def _files(self, kind: str, day: int) -> list[Path]:
+        paths = [day_file(root, kind, day) for root in self.roots]
+        return [path for path in paths if path.is_file()]
+
+    def _cut(self, kind: str, day: int) -> bool:
+        """Whether `before` leaves out some of a day's rows."""
+        if self.before is None:
+            return False
+        late = pl.scan_parquet(self._files(kind, day)).select(pl.max_horizontal("time", "received").max()).collect()
+        return int(late.item()) >= self.before
+
+    def _left(self, kind: str, day: int) -> bool:
+        return self._rows(self._files(kind, day)).limit(1).collect().height > 0
+
+    def _rows(self, files: list[Path]) -> pl.LazyFrame:
+        rows = pl.scan_parquet(files)
+        if self.before is not None:
+            rows = rows.filter(pl.col("time") < self.before, pl.col("received") < self.before)
+        return rows
 
     def has(self, kind: str) -> bool:
         return bool(self.days(kind))
@@ -58,11 +88,13 @@ class Log:
             day_file(root, kind, day)
             for root in self.roots
             for day in days(root, kind)
-            if (since is None or (day + 1) * DAY_MS > since) and (before is None or day * DAY_MS < before)
+            if self._begun(day)
+            and (since is None or (day + 1) * DAY_MS > since)
+            and (before is None or day * DAY_MS < before)
         ]
         if not files:
             return empty(kind).lazy()
-        rows = pl.scan_parquet(files)
+        rows = self._rows(files)
         if since is not None:
             rows = rows.filter(pl.col("time") >= since)
         if before is not None:
@@ -90,6 +122,69 @@ class Log:
         rows = self.scan(kind, since=since, before=before).select(read).collect()
         return rows.sort("time", "event_id").select(wanted)
 
+    def slices(
+        self, columns: Mapping[str, Sequence[str]], most: int, *, since: int | None = None
+    ) -> Iterator[dict[str, pl.DataFrame]]:
+        """All rows of the types in `columns` from the day `since` on, about `most` at once: days in a row together,
+        or a day in parts, in order of time. Only these are in memory, and the times of a day that has to be parted.
+
+        A day that is parted and lies in two roots comes root by root.
+        """
+        every = sorted({day for kind in columns for day in self.days(kind) if since is None or day >= since})
+        waiting: list[int] = []
+        waiting_rows = 0
+        for day in every:
+            rows = sum(_length(self._files(kind, day)) for kind in columns)
+            if waiting and waiting_rows + rows > most:
+                yield self._together(waiting, columns)
+                waiting, waiting_rows = [], 0
+            if rows > most:
+                for root in self.roots:
+                    yield from self._parts({kind: day_file(root, kind, day) for kind in columns}, columns, most)
+            else:
+                waiting.append(day)
+                waiting_rows += rows
+        if waiting:
+            yield self._together(waiting, columns)
+
+    def _together(self, some: Sequence[int], columns: Mapping[str, Sequence[str]]) -> dict[str, pl.DataFrame]:
+        files = {kind: [path for day in some for path in self._files(kind, day)] for kind in columns}
+        return {
+            kind: (self._rows(paths) if paths else empty(kind).lazy()).select(columns[kind]).collect()
+            for kind, paths in files.items()
+        }
+
+    def _parts(
+        self, paths: Mapping[str, Path], columns: Mapping[str, Sequence[str]], most: int
+    ) -> Iterator[dict[str, pl.DataFrame]]:
+        """The rows of one day's files, which are in order of time, at most `most` together."""
+        scans = {kind: self._rows([path]) if path.is_file() else empty(kind).lazy() for kind, path in paths.items()}
+        times = [scan.select("time").collect()["time"].to_numpy() for scan in scans.values()]
+        merged = np.argsort(np.concatenate(times), kind="stable")
+        owner = np.repeat(np.arange(len(times)), [len(each) for each in times])[merged]
+        cuts = np.append(np.arange(0, len(owner), most), len(owner))
+        edges = {kind: np.append(0, np.cumsum(owner == place))[cuts].tolist() for place, kind in enumerate(scans)}
+        for part in range(len(cuts) - 1):
+            yield {
+                kind: scan.select(columns[kind])
+                .slice(edges[kind][part], edges[kind][part + 1] - edges[kind][part])
+                .collect()
+                for kind, scan in scans.items()
+            }
+
+    def day_digests(self, kinds: Sequence[str] = TYPES) -> dict[str, str]:
+        """sha256 of each type and day (`impression/2026-01-01`): a job sees which days are those it has learned.
+
+        A day that `before` takes rows from has a digest of its own.
+        """
+        return {f"{kind}/{day_name(day)}": self._digest(kind, day) for kind in kinds for day in self.days(kind)}
+
+    def _digest(self, kind: str, day: int) -> str:
+        contents = "".join(_content(path) for path in self._files(kind, day))
+        if self._cut(kind, day):
+            contents += f" before {self.before}"
+        return sha256(contents.encode()).hexdigest()
+
     def span(self) -> tuple[int, int]:
         """Time of the first and of the last event of any type, ms. Raises InputError when there is none."""
         ends = [self._ends(kind) for kind in TYPES if self.has(kind)]
@@ -99,21 +194,28 @@ class Log:
 
     def _ends(self, kind: str) -> tuple[int, int]:
         known = self.days(kind)
-        files = [day_file(r, kind, d) for r in self.roots for d in {known[0], known[-1]} if d in days(r, kind)]
-        times = pl.scan_parquet(files).select(first=pl.col("time").min(), last=pl.col("time").max()).collect()
+        files = [path for day in {known[0], known[-1]} for path in self._files(kind, day)]
+        times = self._rows(files).select(first=pl.col("time").min(), last=pl.col("time").max()).collect()
         return int(times["first"][0]), int(times["last"][0])
 
     def digest(self) -> str:
-        """sha256 over the names and contents of all event files, in order of name."""
-        total = sha256()
+        """sha256 over the names and contents of all event files, in order of name, and `before` where it is given."""
+        total = sha256(b"" if self.before is None else f"before {self.before}\n".encode())
         for root in self.roots:
             for kind in TYPES:
-                for day in days(root, kind):
+                for day in filter(self._begun, days(root, kind)):
                     path = day_file(root, kind, day)
-                    with path.open("rb") as file:
-                        content = file_digest(file, "sha256").hexdigest()
-                    total.update(f"{path.relative_to(self.root)} {content}\n".encode())
+                    total.update(f"{path.relative_to(self.root)} {_content(path)}\n".encode())
         return total.hexdigest()
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _length(files: list[Path]) -> int:
+    return int(pl.scan_parquet(files).select(pl.len()).collect().item()) if files else 0
 
 
 def latest_items(log: Log, before: int | None = None) -> pl.DataFrame:

@@ -7,12 +7,14 @@ everything as of the request's time.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.batch import Mask
 from pipeline.catalogue import Catalogue
+from pipeline.features.fields import plain_texts
 from pipeline.features.ids import key_column
 from pipeline.filters import Filters, parse_filters
 from pipeline.logs.events import subject
@@ -150,8 +152,10 @@ def asks_of(requests: pl.DataFrame, asking: Asking, items: list[list[str]] | Non
         seed=context.str.json_path_match("$.item_id").fill_null(""),
         filters=pl.col("filters").fill_null("{}"),
         segment=context.str.json_path_match(f"$.{asking.segment}").fill_null(""),
+        context=context.fill_null("{}"),
     )
     parsed = _parsed(rows["filters"])
+    contexts = {text: plain_texts(msgspec.json.decode(text)) for text in rows["context"].unique()}
     return tuple(
         Ask(
             id=row["request_id"] if items is None else f"{row['request_id']}:rank:{row['page']}",
@@ -163,12 +167,11 @@ def asks_of(requests: pl.DataFrame, asking: Asking, items: list[list[str]] | Non
             filters=parsed[row["filters"]],
             segment=row["segment"],
             items=None if items is None else tuple(items[place] or ()),
+            context=contexts[row["context"]],
         )
         for place, row in enumerate(rows.iter_rows(named=True))
     )
 
 
 def _parsed(filters: pl.Series) -> dict[str, Filters]:
-    import msgspec
-
     return {text: parse_filters(msgspec.json.decode(text), "impression.filters") for text in filters.unique()}

@@ -121,3 +121,30 @@ def test_filters_are_or_within_a_key_and_across_keys(wire: Mapping[str, object],
 def test_a_malformed_filter_names_its_key(wire: object, field: str) -> None:
     with pytest.raises(InputError, match=field):
         parse_filters(wire)
+
+
+LATE = [
+    item("x", 10, price=1.0),
+    item("y", 10, price=5.0, received=40),
+    item("x", 20, price=2.0, title="old", received=50),  # says less than what is known by then
+    item("x", 30, price=3.0, title="new"),
+]
+
+
+def test_a_row_that_came_late_is_known_only_then_and_never_against_a_later_statement() -> None:
+    catalogue = build_catalogue(frame("item", *LATE), pl.Series([], dtype=pl.String))
+    x, y = catalogue.index["x"], catalogue.index["y"]
+    assert [float(catalogue.at(time).price[x]) for time in (10, 29, 30, 60)] == [1.0, 1.0, 3.0, 3.0]
+    assert [bool(catalogue.at(time).available[y]) for time in (10, 40, 41)] == [False, False, True]
+    assert catalogue.rows["title"][x] == "new"
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 3, 0, 1), (3, 2, 1, 0)])
+def test_late_rows_give_the_same_catalogue_in_whatever_parts_they_come(order: tuple[int, ...]) -> None:
+    at_once = build_catalogue(frame("item", *LATE), pl.Series([], dtype=pl.String))
+    grown = build_catalogue(frame("item"), pl.Series(["x", "y"]))
+    for place in order:
+        grown = grown.extend(frame("item", LATE[place]))
+    assert grown.rows.equals(at_once.rows)
+    for name in ("time", "item", "available", "price", "stated"):
+        assert np.array_equal(getattr(grown.timeline, name), getattr(at_once.timeline, name), equal_nan=True)

@@ -1,6 +1,7 @@
 """The state grows by events and answers as of a moment."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalogue import build_catalogue
-from pipeline.features.ids import key, keys, pair
+from pipeline.features.ids import key, keys
 from pipeline.features.ticks import FOREVER, SEAL_MS
 from pipeline.state import COUNTED, Frames, State, initial_state
 from tests.frames import HOUR, act, frame, page
@@ -52,9 +53,10 @@ def test_a_click_counts_for_the_query_of_its_page() -> None:
         {"impression": shown, "feedback": frame("feedback", act("click", "b", HOUR + 5, request_id="r"))}
     )
     place = np.array([state.catalogue.index[letter] for letter in "ab"])
-    counts = state.counters["query_items"].at(pair(keys(["red shoes"]), place), np.array(2))
-    assert counts[:, COUNTED.index("shown")].tolist() == [1, 1]
-    assert counts[:, COUNTED.index("click")].tolist() == [0, 1]
+    layers = state.pairs["query_items"]
+    counts = layers.at(keys(["red shoes"]), place[None], np.array([2]))[0]
+    assert counts[:, layers.place("shown")].tolist() == [1, 1]
+    assert counts[:, layers.place("clicked")].tolist() == [0, 1]
 
 
 def test_a_hide_is_marked_and_is_not_history() -> None:
@@ -100,20 +102,20 @@ def test_events_in_any_order_and_any_batches_give_the_same_answers(
     for delivery in deliveries:
         parts = parts.advance(delivery)
     for tick in range(9):
-        for name, probe in _probes(whole).items():
-            expected = whole.counters[name].at(probe, np.array(tick))
-            assert np.array_equal(expected, parts.counters[name].at(probe, np.array(tick))), name
+        assert _counts(whole, tick) == _counts(parts, tick)
     for now in range(0, 8 * HOUR, HOUR // 2):
         pasts = [s.history.last(keys(["u", "v"]), np.array([now, now]), 5).item for s in (whole, parts)]
-        assert np.array_equal(*pasts)
+        assert np.array_equal(pasts[0], pasts[1])
 
 
-def _probes(state: State) -> dict[str, np.ndarray]:
-    items = np.arange(len(state.catalogue))
+def _counts(state: State, tick: int) -> dict[str, Any]:
+    items, now = np.arange(len(state.catalogue))[None], np.array([tick])
     return {
-        "items": items,
-        "query_items": pair(keys(["q"]), items),
-        "affinity": pair(keys(["u", "v"]), np.zeros(1, np.int64)),
+        "items": state.counters["items"].at(items[0], now).tolist(),
+        "queries": state.counters["queries"].at(keys(["q"]), now).tolist(),
+        "query_items": state.pairs["query_items"].at(keys(["q"]), items, now).tolist(),
+        "segments": state.pairs["segments"].at(keys(["eu"]), items, now).tolist(),
+        "affinity": state.pairs["affinity"].at(keys(["u", "v"]), np.zeros((1, 1), np.int64), now[[0, 0]]).tolist(),
     }
 
 
@@ -122,11 +124,8 @@ def test_a_saved_state_answers_the_same(tmp_path: Path) -> None:
     state = blank().advance(shown | {"feedback": frame("feedback", act("click", "a", HOUR + 1, request_id="r"))})
     state.save(tmp_path)
     opened = State.open(tmp_path, state.catalogue)
-    for name, probe in _probes(state).items():
-        expected = state.counters[name].at(probe, np.array(9))
-        assert np.array_equal(expected, opened.counters[name].at(probe, np.array(9)))
+    assert _counts(state, 9) == _counts(opened, 9)
     later = {"feedback": frame("feedback", act("click", "b", 2 * HOUR, request_id="r"))}
-    segment = pair(keys(["eu"]), np.arange(len(state.catalogue)))
-    counts = [s.advance(later).counters["segments"].at(segment, np.array(9)) for s in (state, opened)]
-    assert np.array_equal(*counts)
-    assert counts[0].sum() == 2
+    counts = [_counts(known.advance(later), 9) for known in (state, opened)]
+    assert counts[0] == counts[1]
+    assert np.sum(counts[0]["segments"]) == 2

@@ -164,8 +164,11 @@ PUBLISHED: dict[str, tuple[Break, tuple[str, ...]]] = {
         lambda b: edit(b / "ranker/ranker.json", all=["ctr"], used=[], rate=""),
         ("features", "train again"),
     ),
-    "a ranker without calibration": (lambda b: (b / "ranker/calibration.npy").unlink(), ("ranker", "calibration.npy")),
-    "a calibration that is a pickle": (lambda b: no_pickle(b / "ranker/calibration.npy"), ("ranker", "pickle")),
+    "a ranker without calibration": (lambda b: edit(b / "ranker/ranker.json", click=None), ("ranker", "click")),
+    "a calibration of half a step": (
+        lambda b: edit(b / "ranker/ranker.json", click={"pooled": {"starts": [1.0]}}),
+        ("ranker", "steps"),
+    ),
     "neighbours that are a pickle": (lambda b: no_pickle(b / "covisit/weight.npy"), ("weight.npy", "Python objects")),
     "pages that are no table": (write("features/referred.parquet", b"PAR1"), ("referred.parquet",)),
     "users that are no list": (write("features/users.json", b"{}"), ("users.json", "list of users")),

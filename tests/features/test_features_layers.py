@@ -6,11 +6,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.features.counters import UNCOUNTED, Counters
-from pipeline.features.layers import CounterLayers, SequenceLayers
+from pipeline.features.layers import CounterLayers, PairLayers, SequenceLayers
+from pipeline.features.pairs import PairCounters
+from pipeline.features.runs import Run
 from pipeline.features.sequences import Past, Sequences
 
 NAMES = ("shown", "click")
 EVENTS = st.lists(st.tuples(st.integers(-4, 4), st.integers(1, 9), st.integers(0, 1)), max_size=40)
+HASHED = 2**62 + 12345  # a minor key that is a hash
+Pair = tuple[int, int, int, int]
+PAIRS = st.lists(
+    st.tuples(st.integers(-2, 2), st.sampled_from([0, 1, 2, HASHED]), st.integers(1, 9), st.integers(0, 1)),
+    max_size=40,
+)
 ACTS = st.lists(
     st.tuples(st.integers(-2, 2), st.integers(0, 20), st.integers(0, 2), st.integers(0, 5), st.integers(0, 3)),
     max_size=30,
@@ -24,13 +32,18 @@ def count(events: list[tuple[int, int, int]]) -> Counters:
     return Counters.count(NAMES, key, tick, what)
 
 
+def pairs(events: list[Pair]) -> PairCounters:
+    major, minor, tick, what = np.array(events, dtype=np.int64).reshape(-1, 4).T
+    return PairCounters.count(NAMES, major, minor, tick, what)
+
+
 def sequence(acts: list[tuple[int, int, int, int, int]]) -> Sequences:
     key, time, delay, item, action = np.array(acts, dtype=np.int64).reshape(-1, 5).T
     return Sequences.of(key, time, time + delay, item.astype(np.int32), action.astype(np.int8))
 
 
-def same_counters(left: Counters, right: Counters) -> bool:
-    parts = ("keys", "code", "total")
+def same_counters(left: Run, right: Run) -> bool:
+    parts = ("keys", "start", "code", "total")
     return all(getattr(left, part).tobytes() == getattr(right, part).tobytes() for part in parts)
 
 
@@ -88,6 +101,25 @@ def test_the_first_tick_is_the_smallest_of_a_key(events: list[tuple[int, int, in
     first = count(events).first(KEYS[:, 0])
     expected = [min([t for k, t, _ in events if k == key], default=UNCOUNTED) for key in KEYS[:, 0]]
     assert first.tolist() == expected
+
+
+@given(PAIRS, PAIRS)
+def test_merged_pairs_are_the_bits_of_counting_at_once(some: list[Pair], more: list[Pair]) -> None:
+    assert same_counters(pairs(some).merge(pairs(more)), pairs(some + more))
+
+
+@given(PAIRS, PAIRS, st.integers(1, 6))
+def test_a_pair_counts_exactly_its_events_up_to_a_tick(some: list[Pair], more: list[Pair], ticks: int) -> None:
+    major = np.arange(-3, 4, dtype=np.int64)
+    minor = np.array([0, 1, 2, 3, HASHED, -1], dtype=np.int64)
+    tick = np.array([0, 2, 4, 5, 7, 9, 10], dtype=np.int64)
+    layers = PairLayers.of(pairs(some)).add(pairs(more))
+    found, recent = layers.at(major, minor[None], tick), layers.window(major, minor[None], tick, ticks)
+    for (row, column), _ in np.ndenumerate(found[..., 0]):
+        own = [e for e in some + more if e[0] == major[row] and e[1] == minor[column] and e[2] <= tick[row]]
+        assert found[row, column].tolist() == [sum(e[3] == what for e in own) for what in (0, 1)]
+        own = [e for e in own if e[2] > tick[row] - ticks]
+        assert recent[row, column].tolist() == [sum(e[3] == what for e in own) for what in (0, 1)]
 
 
 @given(ACTS, ACTS, st.integers(0, 24))

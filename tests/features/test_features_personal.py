@@ -58,3 +58,11 @@ def test_the_latest_action_weighs_most() -> None:
 
 def test_somebody_without_a_past_has_nothing_personal() -> None:
     assert all(np.isnan(column).all() for column in values_of("stranger").values())
+
+
+def test_hours_since_a_category_are_those_of_its_latest_action() -> None:
+    found = values_of("u")
+    since = [np.log1p((NOW - hour * HOUR) / HOUR) for hour in (4, 4, 3)]
+    assert found["log_hours_since_category_1"] == pytest.approx(since)
+    assert found["log_hours_since_category_2"][0] == pytest.approx(since[0])
+    assert np.isnan(found["log_hours_since_category_2"][2])

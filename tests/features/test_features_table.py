@@ -1,6 +1,7 @@
 """The table of a tick holds the very numbers that direct look-ups give."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Batch
 from pipeline.catalogue import build_catalogue
+from pipeline.errors import ArtifactError
 from pipeline.features.fitted import Fitted, fit_features
 from pipeline.features.plain import FeatureSet, names
+from pipeline.features.rates import decay_weights
+from pipeline.features.ticks import SEAL_MS
 from pipeline.state import State, initial_state
 from ranking.dataset import plain_preparation, request_columns
 from tests.frames import HOUR, act, frame, item, page
@@ -57,8 +61,8 @@ def batch_of(state: State, time: int, size: int = 1) -> Batch:
 
 
 def direct(fitted: Fitted, batch: Batch, state: State) -> NDArray[np.float32]:
-    """A feature set that is asked for the first time looks everything up."""
-    return FeatureSet.of(fitted).values(batch, state)
+    """A feature set without a table that is asked for the first time looks everything up."""
+    return FeatureSet.of(replace(fitted, sheet=None)).values(batch, state)
 
 
 @settings(max_examples=10, deadline=None)
@@ -126,3 +130,44 @@ def test_a_request_of_unknown_items_alone_has_rates_and_no_description() -> None
     usual = fitted.priors["click"].mean[0]
     assert values[0, :, names("exact").index("ctr")] == pytest.approx([usual, usual])
     assert np.isnan(values[0, :, names("exact").index("title_bm25")]).all()
+
+
+def test_a_bundle_brings_its_last_table_as_a_mapped_file(tmp_path: Path) -> None:
+    state = shop(8)
+    fitted = fit_features(state)
+    state.save(tmp_path)
+    fitted.save(tmp_path)
+    opened, known = Fitted.open(tmp_path), State.open(tmp_path, state.catalogue)
+    assert opened.sheet is not None
+    assert isinstance(opened.sheet.values.base, np.memmap)
+    features = FeatureSet.of(opened)
+    for hours in (0, 1, 2, 5, 1):
+        batch = batch_of(known, (opened.sheet.tick + hours) * HOUR + SEAL_MS)
+        assert features.values(batch, known).tobytes() == direct(fitted, batch, known).tobytes()
+    assert features.memory.table.ready
+
+
+@pytest.mark.parametrize(("hours", "used"), [(59, False), (60, True), (66, True)])
+def test_a_table_is_used_where_the_state_knows_as_much_up_to_its_tick(hours: int, used: bool) -> None:
+    state = shop(9)
+    fitted = fit_features(state)
+    other = initial_state("exact", state.catalogue, GAINS).advance(pages(9, 0, min(hours, 60)))
+    other = other.advance(pages(9, 60, hours - 60)) if hours > 60 else other
+    other = replace(other, counters={name: type(at).of(at.whole()) for name, at in other.counters.items()})
+    features, batch = FeatureSet.of(fitted), batch_of(other, 60 * HOUR)
+    assert features.values(batch, other).tobytes() == direct(fitted, batch, other).tobytes()
+    assert features.memory.table.ready == used
+
+
+def test_a_table_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    fitted = fit_features(shop(10))
+    fitted.save(tmp_path)
+    np.save(tmp_path / "table.values.npy", np.zeros((3, 2), dtype=np.float32))
+    with pytest.raises(ArtifactError, match="columns that table"):
+        Fitted.open(tmp_path)
+
+
+def test_a_decayed_count_weighs_each_step_by_its_mean_age() -> None:
+    near, far = decay_weights((6, 24), 6.0)
+    assert near == pytest.approx((1 - 1 / 2) / np.log(2))
+    assert far == pytest.approx((1 / 2 - 1 / 16) * 6 / np.log(2) / 18)

@@ -1,12 +1,15 @@
 """Position bias: ratios worked by hand, and an order that does not take place for worth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline.metrics.binary import auc
 from ranking.bias import STRENGTH, examination, position_ratios
 from ranking.config import RankingConfig
-from ranking.dataset import Placed, Rows
+from ranking.inputs import Inputs
+from ranking.rows import Later, Placed, Rows
 from ranking.train import fit_clicks
 
 
@@ -49,7 +52,9 @@ def biased(drawn: float, seed: int = 0) -> tuple[Rows, np.ndarray]:
     features = np.stack([worth.ravel(), habit.ravel(), rate, rate], axis=1).astype(np.float32)
     chance = np.repeat(np.where(explored, 0.25, np.nan), 4)
     placed = Placed(position.ravel().astype(np.int32), chance)
-    rows = Rows(features, clicked.ravel().astype(np.float64), np.repeat(np.arange(pages), 4), pages, placed)
+    blank = np.full(pages * 4, -1, dtype=np.int32)
+    inputs = Inputs(features, blank, np.repeat(np.arange(pages), 4), np.empty((pages, 0), dtype=np.int32))
+    rows = Rows(inputs, clicked.ravel().astype(np.float64), placed, Later.nothing(pages * 4))
     return rows, worth
 
 
@@ -61,12 +66,12 @@ def order_by_worth(rows: Rows, worth: np.ndarray) -> float:
     """How well the ranker tells worthy from unworthy items."""
     fitted = fit_clicks(rows, HAVE, SMALL, 0)
     assert fitted is not None
-    return auc(worth.ravel() > 0.5, fitted[0].predict(rows.features))
+    return auc(worth.ravel() > 0.5, fitted[0].predict(rows.inputs)[0])
 
 
 def test_drawn_pages_take_the_habit_of_the_log_out_of_the_order() -> None:
     rows, worth = biased(drawn=0.25)
-    blind = Rows(rows.features, rows.grade, rows.request, rows.requests, Placed.unknown(len(rows.grade)))
+    blind = replace(rows, placed=Placed.unknown(len(rows.grade)))
     assert order_by_worth(rows, worth) > order_by_worth(blind, worth) + 0.05
 
 

@@ -11,12 +11,16 @@ from pipeline.batch import Batch
 from pipeline.errors import ArtifactError
 from pipeline.features.rates import STRONGEST, USUAL, beta_prior, smoothed
 from pipeline.metrics.binary import pcoc
-from ranking.boosted import Boosted, Examples, check_model, train
+from pipeline.trees import read_trees
+from ranking.boosted import Boosted, Examples, train
 from ranking.calibration import isotonic, line, platt, sigmoid, step_values
+from ranking.clicks import best_trust
 from ranking.config import RankingConfig
+from ranking.heads import Curve, Head
+from ranking.inputs import Inputs
 from ranking.model import About, Ranker
+from ranking.scorers import Trees
 from ranking.stages import ByRetrieval, BySmoothedRate, Rank
-from ranking.train import best_trust
 from ranking.value import expected_gain, request_gains
 
 SMALL = RankingConfig(trees=20, leaves=4, least_rows=5, threads=1)
@@ -107,11 +111,12 @@ def test_graded_groups_are_put_in_order() -> None:
 
 def test_a_ranker_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
     trees, rows = model()
-    about = About("click", ("ctr", "b", "c"), ("ctr", "b", "c"), "ctr", 0.5, 1.5, -0.5, {"click": 1.0})
-    ranker = Ranker(about, trees, np.empty((2, 0)))
+    have = ("ctr", "b", "convert_rate")
+    about = About("click", have, have, "ctr", 0.5, Head(Curve(1.5, -0.5)), {"click": 1.0})
+    ranker = Ranker(about, Trees(trees))
     ranker.save(tmp_path)
     again = Ranker.open(tmp_path, about.all)
-    assert np.array_equal(again.predict(rows), ranker.predict(rows))
+    assert np.array_equal(again.predict(Inputs.plain(rows)), ranker.predict(Inputs.plain(rows)))
     with pytest.raises(ArtifactError, match="feature set"):
         Ranker.open(tmp_path, ("ctr", "b"))
 
@@ -141,7 +146,7 @@ def test_a_model_that_points_astray_is_refused(tmp_path: Path, old: str, new: st
 @given(st.integers(0, 4_000))
 def test_a_model_cut_short_is_refused(length: int) -> None:
     with pytest.raises((ValueError, KeyError)):
-        check_model(CUT[: length % len(CUT.split("end of trees", maxsplit=1)[0])], 3)
+        read_trees(CUT[: length % len(CUT.split("end of trees", maxsplit=1)[0])], 3)
 
 
 CUT = model()[0].booster.model_to_string()
@@ -156,18 +161,10 @@ def batch(features: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Batch:
 
 def test_ranking_a_batch_is_ranking_each_request() -> None:
     trees, rows = model()
-    about = About(
-        "click",
-        ("convert_rate", "ctr", "c"),
-        ("convert_rate", "ctr", "c"),
-        "ctr",
-        0.5,
-        1.0,
-        0.0,
-        {"click": 1.0, "purchase": 3.0},
-    )
+    have = ("convert_rate", "ctr", "c")
+    about = About("click", have, have, "ctr", 0.5, Head(), {"click": 1.0, "purchase": 3.0})
     given_batch = batch(rows[:20].reshape(4, 5, 3))
-    stage = Rank(Ranker(about, trees, np.empty((2, 0))))
+    stage = Rank(Ranker(about, Trees(trees)))
     whole = stage.run(given_batch)
     for row in range(4):
         alone = stage.run(given_batch.rows(np.array([row])))
@@ -178,8 +175,8 @@ def test_ranking_a_batch_is_ranking_each_request() -> None:
 
 def test_judged_scores_are_no_probabilities() -> None:
     trees, rows = model()
-    about = About("grade", ("a", "b", "c"), ("a", "b", "c"), "", 1.0, 2.0, 1.0, {})
-    ranked = Rank(Ranker(about, trees, np.empty((2, 0)))).run(batch(rows[:10].reshape(2, 5, 3)))
+    about = About("grade", ("a", "b", "c"), ("a", "b", "c"), "", 1.0, Head(Curve(2.0, 1.0)), {})
+    ranked = Rank(Ranker(about, Trees(trees))).run(batch(rows[:10].reshape(2, 5, 3)))
     assert np.isnan(ranked["p_click"]).all()
     assert ranked["score"][1] == pytest.approx(2 * trees.predict(rows[5:10]) + 1)
 

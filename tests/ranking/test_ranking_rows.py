@@ -1,6 +1,7 @@
 """Training rows: the future never shows, delivery does not matter, noise teaches nothing, one request is as many."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from pipeline.logs.events import conform, empty
 from pipeline.metrics.binary import auc
 from pipeline.state import State, initial_state
 from ranking.config import RankingConfig
-from ranking.dataset import Rows, judged_rows, plain_preparation, request_columns, shown_rows
+from ranking.dataset import judged_rows, plain_preparation, request_columns, shown_rows
+from ranking.rows import Rows
 from ranking.train import fit_clicks, train_ranker
 
 HOUR = 3_600_000
@@ -32,9 +34,15 @@ class Memory:
     frames: Frames
     clock: str = "exact"
 
-    def frame(self, kind: str) -> pl.DataFrame:
+    def frame(
+        self, kind: str, since: int = 0, before: int = 2**60, columns: Sequence[str] | None = None
+    ) -> pl.DataFrame:
         rows = self.frames.get(kind, empty(kind)).unique("event_id", keep="first")
-        return rows.sort("time", "event_id")
+        rows = rows.filter((pl.col("time") >= since) & (pl.col("time") < before)).sort("time", "event_id")
+        return rows if columns is None else rows.select(columns)
+
+    def days(self, kind: str) -> list[int]:
+        return (self.frame(kind)["time"] // (24 * HOUR)).unique().sort().to_list()
 
     def has(self, kind: str) -> bool:
         return bool(len(self.frame(kind)))
@@ -220,13 +228,11 @@ def test_a_real_taste_is_learned_and_shuffled_labels_teach_nothing(tmp_path: Pat
     assert metrics["auc"] > 0.6
     assert metrics["pcoc"] == pytest.approx(1.0, abs=0.25)
     rows = rows_of(log)
-    shuffled = Rows(
-        rows.features, np.random.default_rng(1).permutation(rows.grade), rows.request, rows.requests, rows.placed
-    )
+    shuffled = replace(rows, grade=np.random.default_rng(1).permutation(rows.grade))
     fitted = fit_clicks(shuffled, names("exact"), config, 0)
     assert fitted is not None
     late = shuffled.between(1_200, 1_500)
-    assert auc(late.grade > 0, fitted[0].predict(late.features)) == pytest.approx(0.5, abs=0.07)
+    assert auc(late.grade > 0, fitted[0].predict(late.inputs)[0]) == pytest.approx(0.5, abs=0.07)
 
 
 def test_a_log_with_too_little_trains_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from pipeline.features.fitted import fit_features
 from pipeline.features.plain import FeatureSet
 from ranking.boosted import Examples
 from ranking.config import RankingConfig
-from ranking.dataset import Placed, Rows, learned_batches
+from ranking.dataset import learned_batches
+from ranking.inputs import Inputs
+from ranking.rows import Later, Placed, Rows
 from ranking.train import fit_clicks
 from ranking.unexposed import draw_unexposed, mixed, unexposed_rows
 
@@ -52,7 +54,7 @@ def retrieved(log: Memory, most: int = 30) -> list[tuple[Batch, np.ndarray]]:
 
 def drawn_rows(log: Memory, seed: int) -> np.ndarray:
     state = state_of(log)
-    return unexposed_rows(retrieved(log), (state, FeatureSet.of(fit_features(state))), 3, seed)
+    return unexposed_rows(retrieved(log), (state, FeatureSet.of(fit_features(state))), 3, seed).features
 
 
 def test_the_same_seed_draws_the_same_rows_and_another_seed_others() -> None:
@@ -77,7 +79,7 @@ def test_no_pages_give_no_rows_and_shown_rows_are_then_learned_from_alone() -> N
     none = unexposed_rows((), (state, FeatureSet.of(fit_features(state))), 3, 0)
     assert not len(none)
     shown = Examples(np.zeros((5, 2), np.float32), np.ones(5))
-    assert mixed(shown, none, 0.5, 0.0) is shown
+    assert mixed(shown, none.features, 0.5, 0.0) is shown
 
 
 @pytest.mark.parametrize("share", [0.05, 0.25, 1.0])
@@ -98,33 +100,36 @@ def shown_alone(seed: int = 0) -> Rows:
     rate = np.full(8_000, 0.1)
     features = np.stack([worth, 0.1 * rng.random(8_000), rate, rate], axis=1).astype(np.float32)
     clicked = (rng.random(8_000) < 0.5 * worth).astype(np.float64)
-    return Rows(features, clicked, np.repeat(np.arange(2_000), 4), 2_000, Placed.unknown(8_000))
+    blank = np.full(8_000, -1, dtype=np.int32)
+    inputs = Inputs(features, blank, np.repeat(np.arange(2_000), 4), np.empty((2_000, 0), dtype=np.int32))
+    return Rows(inputs, clicked, Placed.unknown(8_000), Later.nothing(8_000))
 
 
-def strange(seed: int = 1) -> np.ndarray:
+def strange(seed: int = 1) -> Inputs:
     rng = np.random.default_rng(seed)
     rate = np.full(500, 0.1)
-    return np.stack([rng.random(500), np.ones(500), rate, rate], axis=1).astype(np.float32)
+    return Inputs.plain(np.stack([rng.random(500), np.ones(500), rate, rate], axis=1).astype(np.float32))
 
 
 def test_what_was_never_shown_is_no_longer_believed_like_what_was() -> None:
     alone, both = (fit_clicks(shown_alone(), HAVE, SMALL, 0, *more) for more in ((), (strange(),)))
     assert alone is not None
     assert both is not None
-    late = shown_alone().between(1_800, 2_000).features
-    unseen = strange(seed=2)[: len(late)]
-    assert alone[0].predict(unseen).mean() == pytest.approx(alone[0].predict(late).mean(), abs=0.05)
-    assert both[0].predict(unseen).mean() < 0.5 * both[0].predict(late).mean()
+    late = shown_alone().between(1_800, 2_000).inputs
+    unseen = strange(seed=2)
+    known, doubtful = (fitted[0].predict(unseen)[0].mean() for fitted in (alone, both))
+    assert known == pytest.approx(alone[0].predict(late)[0].mean(), abs=0.05)
+    assert doubtful < 0.5 * both[0].predict(late)[0].mean()
 
 
 def test_calibration_sees_shown_rows_alone() -> None:
     rows = shown_alone()
     fitted = fit_clicks(rows, HAVE, SMALL, 0, strange())
     assert fitted is not None
-    assert fitted[0].trees is not None
-    chosen = rows.between(1_600, 1_800)
+    assert fitted[0].scorer is not None
+    chosen = rows.between(1_600, 2_000)
     # Logistic calibration makes the predictions of the rows it was fitted on add up to their clicks.
-    assert fitted[0].predict(chosen.features).sum() == pytest.approx(chosen.grade.sum(), rel=1e-6)
+    assert fitted[0].predict(chosen.inputs)[0].sum() == pytest.approx(chosen.grade.sum(), rel=1e-6)
 
 
 def test_no_pages_asked_for_are_no_pages() -> None:

@@ -6,11 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.batch import Batch
 from pipeline.catalogue import Catalogue, build_catalogue
 from pipeline.errors import ArtifactError
 from pipeline.filters import NO_FILTERS, Filters
-from pipeline.logs.events import conform
 from pipeline.rules import parse_rules
 from pipeline.stage import Effect, Stage
 from rerank.config import RerankConfig
@@ -18,55 +16,7 @@ from rerank.rules import Merchandise, Pinned, Pins, boosted, rule_book
 from rerank.stages import Diversify, Sort, TopK, Windows
 from rerank.train import IDENTITY, Judged, Reordering, choose, intra_list_distance, open_reorderings, train
 from tests.frames import frame, item
-
-
-@pytest.fixture(scope="module")
-def catalogue() -> Catalogue:
-    names = ["a", "b", "c", "d", "e"]
-    rows = pl.DataFrame(
-        {
-            "event_id": names,
-            "time": [1, 2, 3, 4, 5],
-            "item_id": names,
-            "brand": ["x", "x", "x", "y", None],
-            "category": [["s", "t"], ["s", "t"], ["s", "u"], ["s", "u"], ["w"]],
-        }
-    )
-    return build_catalogue(conform("item", rows), pl.Series([], dtype=pl.String))
-
-
-def objects(values: list[Any]) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
-
-
-def request(catalogue: Catalogue, scores: list[dict[str, float]], **columns: list[Any]) -> Batch:
-    """Requests with candidates by name; `a` has dense index 1, since 0 is the unknown item."""
-    size, width = len(scores), max(map(len, scores))
-    item, score = np.full((size, width), -1, np.int32), np.zeros((size, width))
-    for row, wanted in enumerate(scores):
-        item[row, : len(wanted)] = [catalogue.index[name] for name in wanted]
-        score[row, : len(wanted)] = list(wanted.values())
-    allowed = np.ones(len(catalogue), dtype=bool)
-    price = np.array([np.nan, 30.0, 10.0, np.nan, 20.0, 20.0])
-    given: dict[str, list[Any]] = {
-        "normalised": [""] * size,
-        "filters": [NO_FILTERS] * size,
-        "sort": ["relevance"] * size,
-        "allowed": [allowed] * size,
-        "price": [price] * size,
-    } | columns
-    requests = {name: objects(values) for name, values in given.items() if name != "diversity"}
-    diversity = np.array(columns.get("diversity", [np.nan] * size), dtype=np.float32)
-    return Batch(requests | {"diversity": diversity}, item, {"score": score})
-
-
-def names(catalogue: Catalogue, batch: Batch) -> list[str]:
-    return ["".join(catalogue.ids[i] for i in row if i >= 0) for row in batch.item]
-
-
-FIVE = {"a": 5.0, "b": 4.0, "c": 3.0, "d": 2.0, "e": 1.0}
+from tests.rerank.slates import FIVE, names, request
 
 
 @pytest.mark.parametrize(
@@ -276,3 +226,18 @@ def test_a_damaged_trade_is_an_artifact_error(tmp_path: Any, text: str) -> None:
     (tmp_path / "trade.json").write_text(text)
     with pytest.raises(ArtifactError):
         open_reorderings(tmp_path)
+
+
+def test_diversity_is_chosen_only_where_it_surely_costs_little(catalogue: Catalogue) -> None:
+    # Two likes of one kind ahead: diversity moves the second behind. One in ten of the requests loses by it.
+    vectors = np.array([[0, 0], [1, 0], [1, 0], [0, 1], [1, 0], [1, 0]], dtype=np.float32)
+    item = np.tile(np.array([[1, 2, 3]], dtype=np.int32), (10, 1))
+    scores = np.tile([[1.0, 0.9, 0.5]], (10, 1))
+    gains = np.tile([[1.0, 0.0, 0.0]], (10, 1))
+    gains[0] = [0.0, 1.0, 0.0]
+    lost = (1 / np.log2(3) - 1 / np.log2(4)) / 10  # of NDCG, on average
+    mean = (9 + 1 / np.log2(3)) / 10
+    error = 10 * lost * np.sqrt(0.1 * 0.9) / np.sqrt(10)
+    for budget, trade in (((lost + 0.9 * error) / mean, 1.0), ((lost + 1.1 * error) / mean, 0.1)):
+        config = RerankConfig(budget=budget, trades=(0.1,), category_at_most=5, brand_at_most=5)
+        assert choose([Judged(scores, gains, item)], vectors, catalogue, config).reordering.trade == trade

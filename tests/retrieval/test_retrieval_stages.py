@@ -12,7 +12,7 @@ from pipeline.filters import Filters, parse_filters
 from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
 from retrieval.config import CHANNELS, PopularConfig, RetrievalConfig
 from retrieval.popular import PopularIndex, popular_order
-from retrieval.stages import Fuse, Given, Popular, _append
+from retrieval.stages import Fuse, Given, Popular, append
 from tests.frames import HOUR, act, frame, item, page
 from tests.retrieval.shop import NOW, WORDS, Shop, ask, catalogue_of, prepared, state_of
 
@@ -104,8 +104,8 @@ def test_the_stages_make_a_cascade_that_checks_itself(shop: Shop) -> None:
 def test_fused_scores_are_weighted_reciprocal_ranks(shop: Shop) -> None:
     batch = ask({})
     one, other = np.array([5, 9], np.int32), np.array([9], np.int32)
-    batch = _append(batch, "lexical", [(one, np.array([3, 2], np.float32))])
-    batch = _append(batch, "popular", [(other, np.array([40], np.float32))])
+    batch = append(batch, "lexical", [(one, np.array([3, 2], np.float32))])
+    batch = append(batch, "popular", [(other, np.array([40], np.float32))])
     fused = shop.fuse.run(batch)
     assert fused.item.tolist() == [[9, 5]]
     assert fused["score"][0] == pytest.approx([1 / 62 + 0.05 / 61, 1 / 61])
@@ -115,8 +115,8 @@ def test_fused_scores_are_weighted_reciprocal_ranks(shop: Shop) -> None:
 
 
 def test_fusion_cuts_to_its_depth_ties_by_item_id(shop: Shop) -> None:
-    batch = _append(ask({}), "lexical", [(np.array([8], np.int32), np.ones(1, np.float32))])
-    batch = _append(batch, "covisit", [(np.array([4], np.int32), np.ones(1, np.float32))])
+    batch = append(ask({}), "lexical", [(np.array([8], np.int32), np.ones(1, np.float32))])
+    batch = append(batch, "covisit", [(np.array([4], np.int32), np.ones(1, np.float32))])
     assert Fuse(shop.state, RetrievalConfig(fused=1)).run(batch).item.tolist() == [[4]]
 
 

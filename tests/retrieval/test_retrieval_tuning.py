@@ -9,17 +9,22 @@ import polars as pl
 import pytest
 
 from pipeline.errors import ArtifactError
+from pipeline.features.ids import key
 from pipeline.features.sequences import Sequences
 from pipeline.logs.partitions import write_days, write_manifest
 from pipeline.logs.read import Log
 from pipeline.state import State, initial_state
-from retrieval.config import CovisitConfig, Learned, LexicalConfig, PopularConfig, RetrievalConfig
+from retrieval.config import CovisitConfig, Learned, LexicalConfig, PopularConfig, RetrievalConfig, TowerConfig
 from retrieval.covisit import half_life, item_neighbours
-from retrieval.heldout import HeldOut, held_out, only, repeat_rate
-from retrieval.train import WEIGHTS, open_fusion, train_fusion
-from retrieval.tuning import Trial, choose, search
+from retrieval.embedded import RECOMMENDED
+from retrieval.heldout import HeldOut, held_out, held_out_searches, only, repeat_rate
+from retrieval.lexical import LexicalIndex
+from retrieval.train import WEIGHTS, open_fusion, train_fusion, train_lexical
+from retrieval.tuning import Found, Trial, choose, gated, search, search_trials, with_tower
 from tests.frames import HOUR, act, frame, item, page
 from tests.retrieval.shop import catalogue_of
+from tests.retrieval.topics import logged as topics
+from tests.retrieval.topics import search_rows
 
 DAY = 24 * HOUR
 BROKEN = Learned()._asdict() | {"covisit": -1.0}
@@ -85,9 +90,14 @@ def test_only_what_the_configuration_leaves_open_is_tried(tmp_path: Path) -> Non
 def test_what_is_learned_yields_to_what_is_set() -> None:
     config = RetrievalConfig(popular=PopularConfig(weight=0.3), lexical=LexicalConfig(weight=0.7))
     filled = config.filled(Learned(popular=5.0, covisit=0.5, days=1, half_life_days=2.0))
-    assert filled.weights == (0.7, 0.3, 0.5, 1.0)
+    assert filled.weights == (0.7, 0.3, 0.5, 1.0, 0.0)
     assert (filled.popular.days, filled.covisit.half_life_days) == (1, 2.0)
-    assert RetrievalConfig().weights == (1.0, 0.05, 1.0, 1.0)
+    learned = Learned(tower=0.4, search_tower=0.6)
+    towers = RetrievalConfig().filled(learned)
+    assert (towers.weights[-1], towers.for_search.weights[-1]) == (0.4, 0.6)
+    fixed = RetrievalConfig(tower=TowerConfig(weight=3.0)).filled(learned)
+    assert (fixed.weights[-1], fixed.for_search.weights[-1]) == (3.0, 0.6)
+    assert RetrievalConfig().weights == (1.0, 0.05, 1.0, 1.0, 0.0)
 
 
 def test_a_weight_of_zero_is_set_not_open() -> None:
@@ -161,6 +171,17 @@ def test_of_fusions_that_find_as_much_the_better_order_is_chosen() -> None:
     assert choose([a, far]) is a
 
 
+def test_what_is_not_surely_better_is_left_out() -> None:
+    half = np.tile([0.0, 1.0], 50)
+    better = half.copy()
+    better[:8:2] = 1.0  # mean 0.04, standard error sqrt(0.04 * 0.96) / 10 = 0.0196
+    without, same = Trial(Learned(), half, half), Trial(Learned(tower=1.0), half, half)
+    assert gated(without, same) is without
+    assert gated(without, Trial(Learned(tower=1.0), better, half)).fusion.tower == 1.0
+    better[0] = 0.0  # mean 0.03, standard error sqrt(0.03 * 0.97) / 10 = 0.0171
+    assert gated(without, Trial(Learned(tower=1.0), better, half)) is without
+
+
 def test_a_half_life_halves() -> None:
     assert half_life(np.array([0, 2, 4]) * DAY, 2.0).tolist() == [0.25, 0.5, 1.0]
     assert half_life(np.array([0, 10_000]) * DAY, 1.0)[0] == 2.0**-40
@@ -186,3 +207,55 @@ def test_what_is_written_opens_the_same_and_anything_else_is_refused(tmp_path: P
         (tmp_path / WEIGHTS).write_text(text)
         with pytest.raises(ArtifactError, match=WEIGHTS):
             open_fusion(tmp_path)
+
+
+def found_by(held_: HeldOut, share: float, depth: int = 20) -> Found:
+    """What towers might find: what was relevant first for a share of the requests, and nothing but noise else."""
+    rng = np.random.default_rng(0)
+    found = rng.integers(1, len(held_.state.catalogue), (held_.requests.size, depth)).astype(np.int32)
+    for row, wanted in enumerate(held_.relevant(np.arange(held_.requests.size))):
+        if rng.random() < share:
+            found[row, 0] = wanted[0]
+    return found
+
+
+def test_towers_weigh_as_much_as_they_find_and_nothing_where_they_find_nothing(tmp_path: Path) -> None:
+    known = held(tmp_path, news())
+    best = choose(search(known, RetrievalConfig()))
+    good = with_tower(known, RetrievalConfig(), best.fusion, found_by(known, 0.9))
+    assert gated(best, choose(good)).fusion.tower > 0
+    noise = with_tower(known, RetrievalConfig(), best.fusion, found_by(known, 0.0))
+    assert gated(best, choose(noise)).fusion.tower == 0
+
+
+def test_on_searches_towers_that_find_nothing_weigh_nothing(tmp_path: Path) -> None:
+    pages, clicks = search_rows(60)
+    log, state, catalogue = topics(tmp_path / "log", clicks, pages)
+    searches = held_out_searches(log, state)
+    assert searches is not None
+    assert searches.cutoff is not None
+    train_lexical(catalogue, LexicalConfig(), tmp_path)
+    index = LexicalIndex.open(tmp_path)
+    made = search_trials(searches, RetrievalConfig(), index, Learned(tower=0.5), found_by(searches, 0.0))
+    assert [trial.fusion.tower for trial in made] == [0.5] * len(made)
+    assert made[0].recall.mean() == 1.0  # twenty items hold the word, and all of them fit
+    assert gated(made[0], choose(made)).fusion.search_tower == 0
+
+
+def test_what_is_held_out_of_a_log_is_kept_from_those_who_learn(tmp_path: Path) -> None:
+    acts = [act("click", letter, place, user_id="a") for place, letter in enumerate("xyz")]
+    found = held(tmp_path, [*acts, act("click", "x", 0, user_id="b")], clock="order")
+    keys = np.array([key("a"), key("a"), key("a"), key("b"), key("c")])
+    assert found.before(keys, np.array([0, 1, 2, 0, 0])).tolist() == [True, True, False, True, False]
+    assert found.cutoff is None
+    timed = held(tmp_path / "timed", news(days=4))
+    assert timed.cutoff is not None
+    moments = np.array([timed.cutoff - 1, timed.cutoff])
+    assert timed.before(keys[:2], moments).tolist() == [True, False]
+
+
+def test_what_was_found_for_other_requests_is_refused(tmp_path: Path) -> None:
+    log, state = logged(tmp_path / "log", news(days=4))
+    np.save(tmp_path / RECOMMENDED, np.zeros((3, 5), np.int32))
+    with pytest.raises(ArtifactError, match=RECOMMENDED):
+        train_fusion(log, state, RetrievalConfig(), seed=0, folder=tmp_path, towers=tmp_path)

@@ -1,17 +1,18 @@
 """A small engine that does what the contract says and nothing else, and the ways to call an app around it."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from pipeline.errors import ArtifactError
 from pipeline.logs.events import subject
 from pipeline.rules import Rule
 from serving.app import create_app
-from serving.ports import DEPTH, Ask, Slate, SuggestAsk, Suggestion
+from serving.ports import DEPTH, Ask, Slate, SuggestAsk, Suggestion, Used
 from serving.settings import Settings
 
 with warnings.catch_warnings():
@@ -34,9 +35,12 @@ class FakeEngine:
         self.rules: Sequence[Rule] = ()
         self.fails: Exception | None = None
 
-    def answer(self, ask: Ask, deadline: float | None = None) -> Slate:
+    def answer(self, ask: Ask, deadline: float | None = None, used: Callable[[Used], None] | None = None) -> Slate:
         if self.fails is not None:
             raise self.fails
+        if used is not None:
+            values = np.array([[0.5, np.nan], [1.5, 2.5]], dtype=np.float32)
+            used(Used(ask, self.bundle_id, 7, "", ["red"], ("ctr", "age"), ["i001", "i000"], values))
         self.asks.append(ask)
         self.deadlines.append(deadline)
         items = [item for item in ask.items or CATALOGUE if (ask.subject, item) not in self.hidden]

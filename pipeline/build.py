@@ -1,0 +1,217 @@
+"""Building a saved state from a log in bounded memory, and growing it by new days.
+
+The log is counted a few days at a time; what they add goes to disk, and what belongs to one key is put together in the
+end. The files are byte for byte those of `initial_state(...).advance(everything).save(...)`. New days only add to the
+part of a state that holds its latest week: the other one is linked, and written again once a week.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.catalogue import Catalogue
+from pipeline.counting import PAIR_SETS, READ, SETS, Facts, Pages, affinity, count
+from pipeline.errors import InputError
+from pipeline.features.counters import Counters
+from pipeline.features.gather import Stored, gather, rewritten
+from pipeline.features.pairs import PairCounters
+from pipeline.features.runs import TICK_BITS, TICK_MASK, coded
+from pipeline.features.sequences import Sequences
+from pipeline.features.ticks import first_tick
+from pipeline.logs.events import empty
+from pipeline.logs.partitions import DAY_MS, link
+from pipeline.logs.read import Log
+from pipeline.state import DAY, PARTS, About, State, boundary, save_rest
+
+MOST_ROWS: Final = 300_000  # impressions and feedback counted at once
+
+Column = NDArray[Any]
+Dense = NDArray[np.int64]  # `[N + 1]`: the new dense id of each old one, and -1 for -1
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A state that was built of all days before `since` (days from 1970-01-01), and the catalogue it was built for."""
+
+    state: State
+    folder: Path
+    since: int
+
+
+def build_state(
+    log: Log,
+    catalogue: Catalogue,
+    gains: Mapping[str, float],
+    folder: Path,
+    *,
+    segment: str = "region",
+    earlier: Earlier | None = None,
+    most: int = MOST_ROWS,
+) -> State:
+    """Count the log's impressions and feedback, save the state into `folder` and open it.
+
+    catalogue: knows every item the log names. earlier: what is already counted; only the days since are read.
+    Raises InputError when `earlier` cannot be grown, see `misfit`.
+    """
+    if earlier is not None and (fault := misfit(earlier, catalogue, gains, segment)):
+        raise fault
+    since = None if earlier is None else earlier.since
+    with tempfile.TemporaryDirectory(prefix=".parts-", dir=folder) as scratch:
+        before = None if earlier is None else _carried(earlier, catalogue, Path(scratch) / "earlier")
+        pages = Pages.none() if before is None else before.pages
+        written: list[Path] = []
+        for frames in log.slices(READ, most, since=since):
+            facts = count(frames, catalogue, gains, segment, pages)
+            pages = facts.pages
+            written.append(_written(facts, Path(scratch) / str(len(written))))
+        if before is None and not written:
+            nothing = {kind: empty(kind) for kind in READ}
+            written.append(_written(count(nothing, catalogue, gains, segment, pages), Path(scratch) / "nothing"))
+        for name, kind in _KINDS.items():
+            _join(name, kind, (before, written), boundary(pages.latest), folder)
+    save_rest(folder, pages, About(log.clock, dict(gains), segment, pages.latest))
+    return State.open(folder, catalogue)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Runs of one name. day: how long one is where the runs are parted, in ticks or ms; dense: the column that holds
+    dense ids, and what becomes of it when items get new ones."""
+
+    columns: tuple[str, ...]
+    make: Callable[..., Any]
+    together: Callable[[Sequence[Any]], Any]
+    day: int = DAY
+    dense: tuple[str, Callable[[Dense, Column], Column]] | None = None
+
+    def stored(self, folder: Path, name: str) -> Stored[Any]:
+        return Stored.of(folder, name, self.columns, self.make)
+
+    def files(self, name: str) -> dict[str, str]:
+        """The file of each column."""
+        return {column: f"{name}.{column}.npy" for column in ("keys", "start", *self.columns)}
+
+
+def _items(item: Dense, items: Column) -> Column:
+    return item[items].astype(items.dtype)
+
+
+def _codes(item: Dense, code: Column) -> Column:
+    return coded(item[code >> TICK_BITS], code & TICK_MASK)
+
+
+def _kinds() -> dict[str, _Kind]:
+    counts, acts = ("code", "total"), ("time", "received", "item", "action")
+    dense = {"items": ("keys", _items), "segments": ("code", _codes), "query_items": ("code", _codes)}
+    sets = ((Counters, SETS), (PairCounters, PAIR_SETS))
+    return {
+        **{
+            name: _Kind(counts, partial(run, names), run.combined, dense=dense.get(name))
+            for run, known in sets
+            for name, names in known.items()
+        },
+        **{
+            name: _Kind(acts, Sequences, Sequences.combined, DAY_MS, ("item", _items)) for name in ("history", "marks")
+        },
+    }
+
+
+_KINDS: Final = _kinds()
+
+
+def _written(facts: Facts, folder: Path) -> Path:
+    """What some events add, saved."""
+    folder.mkdir()
+    for name, counters in (*facts.counters.items(), *facts.pairs.items()):
+        counters.save(folder, name)
+    for name, acts in (("history", facts.history), ("marks", facts.marks)):
+        acts.save(folder, name)
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """The files of an earlier state over the new catalogue's dense ids. day: where its parts meet."""
+
+    folder: Path
+    pages: Pages
+    day: int
+
+
+def _join(name: str, kind: _Kind, known: tuple[_Carried | None, Sequence[Path]], day: int, folder: Path) -> None:
+    """Save what was carried and what was written of one name, parted at a day."""
+    before, written = known
+    base, recent = (f"{part}.{name}" for part in PARTS)
+    parts = [kind.stored(part, name) for part in written]
+    if before is not None and before.day == day:
+        for file in kind.files(base).values():
+            link(before.folder / file, folder / file)
+        gather([kind.stored(before.folder, recent), *parts], lambda runs: [kind.together(runs)], folder, [recent])
+        return
+    if before is not None:
+        parts = [kind.stored(before.folder, base), kind.stored(before.folder, recent), *parts]
+    gather(parts, lambda runs: kind.together(runs).parted(day * kind.day), folder, [base, recent])
+
+
+def misfit(
+    earlier: Earlier, catalogue: Catalogue, gains: Mapping[str, float], segment: str = "region"
+) -> InputError | None:
+    """Why a state cannot be grown: it was built with other gains or segment, or knows items the catalogue does not."""
+    state, fix = earlier.state, "; build from the whole log"
+    if dict(state.gains) != dict(gains):
+        return InputError("gains", f"those of the earlier state: {dict(state.gains)}{fix}", received=dict(gains))
+    if state.segment != segment:
+        return InputError("segment", f"the earlier state's: {state.segment}{fix}", received=segment)
+    item = _renumbering(state.catalogue, catalogue)[:-1]
+    if (item < 0).any() or (item[1:] <= item[:-1]).any():
+        return InputError("catalogue", f"every item of the earlier state, in the same order{fix}")
+    return None
+
+
+def _renumbering(old: Catalogue, new: Catalogue) -> Dense:
+    return np.append(new.dense(old.rows["item_id"]).astype(np.int64), -1)
+
+
+def _carried(earlier: Earlier, catalogue: Catalogue, folder: Path) -> _Carried:
+    old, pages = earlier.state.catalogue, earlier.state.pages
+    item = _renumbering(old, catalogue)
+    same = len(old) == len(catalogue)
+    folder.mkdir()
+    day = boundary(pages.latest)
+    regrouped = _regrouped(old, catalogue, item[:-1])
+    for name, kind in _KINDS.items():
+        if name == "affinity" and regrouped:
+            continue
+        column, change = kind.dense or ("", _items)
+        for part in PARTS:
+            for own, file in kind.files(f"{part}.{name}").items():
+                if own == column and not same:
+                    rewritten(earlier.folder / file, folder / file, partial(change, item))
+                else:
+                    link(earlier.folder / file, folder / file)
+    if regrouped:
+        for part, run in zip(PARTS, _affinity(earlier.state, catalogue, item).parted(day * DAY), strict=True):
+            run.save(folder, f"{part}.affinity")
+    if not same:
+        waiting = pages.waiting.with_columns(item=pl.Series(item[pages.waiting["item"].to_numpy()], dtype=pl.Int32))
+        pages = Pages(pages.referred, waiting, pages.latest)
+    return _Carried(folder, pages, day)
+
+
+def _regrouped(old: Catalogue, new: Catalogue, item: Dense) -> bool:
+    """Whether a known item has another category or brand now."""
+    return not (np.array_equal(old.category, new.category[item]) and np.array_equal(old.brand, new.brand[item]))
+
+
+def _affinity(state: State, catalogue: Catalogue, item: Dense) -> PairCounters:
+    """An item's category is what is known of it now, for what was done with it before as well."""
+    whole = state.history.whole()
+    subjects = np.repeat(whole.keys, np.diff(whole.start))
+    return affinity(catalogue, subjects, _items(item, whole.item), first_tick(whole.time, whole.received))

@@ -1,0 +1,52 @@
+"""How dear items are for what they are: against the usual price of their kind, and among the prices of their kind."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.catalogue import LEVELS
+from pipeline.features.facts import Facts
+from pipeline.features.fitted import QUANTILES, Fitted
+from pipeline.features.ids import Keys
+
+Floats = NDArray[np.float64]
+Dear = NDArray[np.float32]
+Items = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """What is usual of each item's category. top: `[N]` key of the top category; usual: `[N]` mean log price, nan
+    where none is known; row: `[N]`, the place in quantiles, `[P + 1, Q]`, whose last row is of no category."""
+
+    facts: Facts
+    top: Keys
+    usual: Floats
+    row: NDArray[np.int64]
+    quantiles: Dear
+
+    @classmethod
+    def of(cls, facts: Facts, fitted: Fitted) -> "Kinds":
+        path = facts.groups[facts.group[:, :LEVELS]]
+        row = fitted.price_row(path)
+        none = np.full((1, QUANTILES), np.nan, dtype=np.float32)
+        usual = np.append(fitted.price_mean, np.nan)[row]
+        return cls(facts, np.ascontiguousarray(path[:, 0]), usual, row, np.concatenate([fitted.price_quantiles, none]))
+
+    def dearness(self, item: Items, log_price: Floats) -> Dear:
+        """Log of the price over the usual one; item and log_price have one shape."""
+        return (log_price - self.usual.take(item)).astype(np.float32)
+
+    def place(self, item: Items, log_price: Floats) -> Dear:
+        """The share of the kind's prices that are below, 0 to 1 in steps of 1 / Q; nan where nothing is known."""
+        edges = self.quantiles.take(self.row.take(item), axis=0)
+        below = np.add.reduce(edges < log_price.astype(np.float32)[..., None], axis=-1, dtype=np.float32)
+        return np.where(
+            np.isnan(log_price) | np.isnan(edges[..., 0]), np.float32(np.nan), below / np.float32(QUANTILES)
+        )
+
+
+def log_of(price: Floats) -> Floats:
+    """nan for no price, and for nothing to pay."""
+    return np.asarray(np.log(np.where(price > 0, price, np.nan)))

@@ -1,0 +1,129 @@
+"""What every other part is built for: the catalogue, and the state of all the log tells.
+
+Both are made without holding the log in memory. A state that was built of the log's first days grows by the others.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.artifacts import open_artifact, read_manifest, write_json
+from pipeline.build import Earlier, build_state, misfit
+from pipeline.catalogue import Catalogue, build_catalogue
+from pipeline.config import load_section
+from pipeline.counting import READ
+from pipeline.errors import ArtifactError
+from pipeline.features.fitted import fit_features
+from pipeline.logs.attribution import AttributionConfig
+from pipeline.logs.partitions import day_of
+from pipeline.logs.read import Log
+from pipeline.state import State
+from serving.workshop import Workshop
+
+_LEARNED_FROM = ("item", "impression", "feedback")
+_DAYS = "days.json"  # which days of a log a state was built of
+_SHOWN = 12  # users
+
+
+def learn(shop: Workshop, log: Log, config: Path | None) -> tuple[State, Mapping[str, str], int]:
+    """Returns the state, the digests of catalogue and features, and the first moment nothing was learned from, ms.
+
+    The report on the features says whether the state was grown (`incremental`: 1) or built from the whole log (0).
+    """
+    events = log.everything()
+    days = events.day_digests()
+    digest = {"log": sha256(json.dumps([days, log.clock], sort_keys=True).encode()).hexdigest()}
+
+    def write_catalogue(folder: Path) -> Mapping[str, float]:
+        catalogue = build_catalogue(events.frame("item"), _mentioned(events))
+        catalogue.save(folder)
+        return {"items": float(len(catalogue) - 1)}
+
+    made = shop.make("catalogue", {}, digest, write_catalogue, 0.0)
+    assert made is not None
+    catalogue = Catalogue.open(shop.parts["catalogue"])
+    rules = load_section(config, "logs", AttributionConfig)
+    counted = {name: day for name, day in days.items() if name.partition("/")[0] in READ}
+    grown: list[Earlier] = []
+
+    def write_features(folder: Path) -> Mapping[str, float]:
+        earlier = _earlier(shop, counted, lambda found: misfit(found, catalogue, rules.gains) is None)
+        if earlier is not None:
+            grown.append(earlier)
+        fit_features(build_state(events, catalogue, rules.gains, folder, earlier=earlier)).save(folder)
+        write_json(folder / "users.json", _active_users(events))
+        write_json(folder / _DAYS, {"code": shop.code, "days": counted})
+        return {"events": float(sum(_rows(events, kind) for kind in _LEARNED_FROM))}
+
+    inputs = {**digest, "catalogue": made.digest}
+    features = shop.make("features", rules.model_dump(), inputs, write_features, 0.1)
+    assert features is not None
+    report = shop.steps[-1]
+    if not report.reused:
+        # Said of this run, not of the artifact: that is the same whichever way it was made.
+        shop.steps[-1] = replace(report, metrics={**report.metrics, "incremental": float(bool(grown))})
+    state = State.open(shop.parts["features"], catalogue)
+    return state, {"catalogue": made.digest, "features": features.digest}, _cutoff(events)
+
+
+def _earlier(shop: Workshop, days: Mapping[str, str], fits: Callable[[Earlier], bool]) -> Earlier | None:
+    """The state under the same root that knows most of the log's first days as they are, and nothing else."""
+    known = []
+    for path in (shop.root / "artifacts").glob(f"features-*/{_DAYS}"):
+        about = json.loads(path.read_bytes())
+        since = 1 + max((_day(name) for name in about["days"]), default=-1)
+        first = {name: digest for name, digest in days.items() if _day(name) < since}
+        if about["code"] == shop.code and about["days"] == first and first:
+            known.append((since, path.parent))
+    for since, folder in sorted(known, reverse=True):
+        try:
+            catalogue = _catalogue(shop, open_artifact(folder, "features").inputs["catalogue"])
+            earlier = Earlier(State.open(folder, catalogue), folder, since)
+        except (ArtifactError, KeyError):  # damaged or of another time: the next one, or the whole log
+            continue
+        if fits(earlier):
+            return earlier
+    return None
+
+
+def _day(name: str) -> int:
+    return day_of(name.partition("/")[2])
+
+
+def _catalogue(shop: Workshop, digest: str) -> Catalogue:
+    for folder in (shop.root / "artifacts").glob("catalogue-*"):
+        if read_manifest(folder).digest == digest:
+            open_artifact(folder, "catalogue")
+            return Catalogue.open(folder)
+    raise ArtifactError("catalogue", f"one of digest {digest}", place=str(shop.root))
+
+
+def _mentioned(events: Log) -> pl.Series:
+    """Every item the log names, once."""
+    items = pl.col("items").list.eval(pl.element().struct["item_id"])
+    shown = events.scan("impression").select(item_id=items).explode("item_id")
+    named = [events.scan(kind).select("item_id") for kind in ("feedback", "judgment")]
+    found = pl.concat([shown, *named]).drop_nulls().unique().collect(engine="streaming")
+    return found["item_id"]
+
+
+def _rows(events: Log, kind: str) -> int:
+    return int(events.scan(kind).select(pl.len()).collect().item())
+
+
+def _cutoff(events: Log) -> int:
+    """The first moment nothing was learned from, ms."""
+    latest = pl.max_horizontal("time", "received").max()
+    known = [events.scan(kind).select(latest).collect(engine="streaming").item() for kind in _LEARNED_FROM]
+    return max((int(end) for end in known if end is not None), default=-1) + 1
+
+
+def _active_users(events: Log) -> list[str]:
+    """A few users with a history, to show what personalisation does."""
+    counted = events.scan("feedback").drop_nulls("user_id").group_by("user_id").len()
+    found = counted.sort("len", "user_id", descending=[True, False]).head(_SHOWN).collect(engine="streaming")
+    return found["user_id"].to_list()
