@@ -6,16 +6,16 @@ Heavy libraries are imported inside the commands, so that `podium --help` answer
 import json
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pipeline import bundle as store
 from pipeline.console import Commands, counted, duration, pairs, show
-from pipeline.errors import InputError
 from pipeline.progress import progress
 from pipeline.threads import configure_threads
+from serving import operations
 from serving.options import PATH, as_json, config_file
 
 
@@ -97,15 +97,19 @@ def split(
 @click.option("--out", type=PATH, required=True, help="The bundles root.")
 @click.option("--stage", "stages", multiple=True, help="Only these: retrieval, ranking, rerank, suggest.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Learn from what was known when this day began (UTC).")
 @config_file
 @as_json
-def train(logs: Path, out: Path, stages: tuple[str, ...], seed: int, config: Path | None, json_: bool) -> None:
+def train(
+    logs: Path, out: Path, stages: tuple[str, ...], seed: int, until: datetime | None, config: Path | None, json_: bool
+) -> None:
     """Run the batch jobs over a log and bind a bundle; steps done before are reused."""
     from serving.jobs import STAGES
     from serving.jobs import train as run
 
     with progress("train", quiet=json_) as report:
-        done = run(logs, out, config=config, stages=stages or STAGES, seed=seed, on_progress=report)
+        before = None if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1000)
+        done = run(logs, out, config=config, stages=stages or STAGES, seed=seed, until=before, on_progress=report)
     show(asdict(done), json_, done.lines)
 
 
@@ -187,9 +191,10 @@ def skew(bundle: Path, logs: Path, snapshots: Path, out: Path, json_: bool) -> N
 @as_json
 def features(bundle: Path, json_: bool) -> None:
     """What the ranker's features looked like in training: coverage, drift, AUC alone, importance."""
+    from pipeline.bundle import open_bundle
     from pipeline.features.report import lines, read_report
 
-    found = read_report(store.open_bundle(bundle))
+    found = read_report(open_bundle(bundle))
     show(found, json_, lambda: lines(found))
 
 
@@ -229,57 +234,6 @@ def demo(logs: Path | None, world: str, port: int, no_serve: bool, out: Path, co
         run(out / "bundles", workers=1, config=config, host=None, port=port, root=out, replay=False)
 
 
-@cli.group()
-def bundle() -> None:
-    """Bundles: list, show, verify, promote, rollback."""
-
-
-@bundle.command("list")
-@click.argument("root", type=PATH)
-@as_json
-def bundle_list(root: Path, json_: bool) -> None:
-    """The bundles under ROOT; the current one is marked."""
-    if not root.is_dir():
-        raise InputError("ROOT", "a bundles root; `podium train` writes one", place=str(root))
-    names, serving = store.bundles(root), store.current(root)
-    marked = {name: "current" if name == serving else "" for name in names}
-    show({"bundles": names, "current": serving}, json_, lambda: [f"{n}  {mark}" for n, mark in marked.items()])
-
-
-@bundle.command("show")
-@click.argument("path", type=PATH)
-def bundle_show(path: Path) -> None:
-    """Manifests of a bundle's parts, as JSON."""
-    click.echo(json.dumps(store.describe(store.open_bundle(path)), indent=1))
-
-
-@bundle.command("verify")
-@click.argument("path", type=PATH)
-@as_json
-def bundle_verify(path: Path, json_: bool) -> None:
-    """Check sizes and digests of every file of a bundle."""
-    checked = store.open_bundle(path)
-    show({"bundle": checked.id, "verified": True, "parts": sorted(checked.parts)}, json_)
-
-
-@bundle.command("promote")
-@click.argument("root", type=PATH)
-@click.argument("bundle_id")
-@as_json
-def bundle_promote(root: Path, bundle_id: str, json_: bool) -> None:
-    """Make a bundle the current one."""
-    store.promote(root, bundle_id)
-    show({"current": bundle_id}, json_)
-
-
-@bundle.command("rollback")
-@click.argument("root", type=PATH)
-@as_json
-def bundle_rollback(root: Path, json_: bool) -> None:
-    """Go back to the bundle before."""
-    show({"current": store.rollback(root)}, json_)
-
-
 @cli.command()
 @click.option("--bundle", "path", type=PATH, required=True, help="A bundle or a bundles root.")
 @click.option("--user", default="", help="The user who asks.")
@@ -291,38 +245,6 @@ def explain(path: Path, user: str, query: str, item: str, at: int | None) -> Non
     from serving.engine import explain as run
 
     click.echo(json.dumps(run(path, user, query, item, at), indent=1))
-
-
-@cli.group()
-def events() -> None:
-    """Events taken over HTTP."""
-
-
-@events.command("export")
-@click.option("--root", type=PATH, required=True, help="The tenant's data root.")
-@click.option("--out", type=PATH, required=True, help="The log to write or to grow.")
-@as_json
-def events_export(root: Path, out: Path, json_: bool) -> None:
-    """Write the store's events into a log."""
-    from serving.run import export
-
-    show(export(root, out), json_)
-
-
-@cli.group()
-def keys() -> None:
-    """API keys of a data root."""
-
-
-@keys.command("add")
-@click.argument("name")
-@click.option("--root", type=PATH, required=True, help="The tenant's data root.")
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(["read", "write", "admin"]))
-def keys_add(name: str, root: Path, scopes: tuple[str, ...]) -> None:
-    """Make a key; it is printed once, only its hash is kept. Running services read keys when they start."""
-    from serving.auth import issue_key
-
-    click.echo(issue_key(root, name, scopes))
 
 
 @cli.command()
@@ -344,6 +266,10 @@ def init(path: Path) -> None:
 
     write_defaults(path)
     click.echo(f"wrote {path}")
+
+
+for command in operations.COMMANDS:
+    cli.add_command(command)
 
 
 if __name__ == "__main__":

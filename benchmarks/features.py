@@ -10,6 +10,7 @@ import resource
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
@@ -18,12 +19,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.logs.partitions import day_name
-
 ITEMS, QUERIES, USERS, DAYS, PAGE = 100_000, 50_000, 200_000, 30, 10
 CLICKED = 0.1  # of the shown items
 FIRST_DAY = 20_000
 DAY_MS = 86_400_000
+WEEK = 7
 SIZES = (1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000)
 
 
@@ -105,37 +105,35 @@ def _day(day: int, pages: int, rng: np.random.Generator) -> tuple[pl.DataFrame, 
 
 
 def _measure(root: Path, shown: int) -> dict[str, float]:
-    """Build a log's features whole, and its last day on top of the days before. In seconds of wall and CPU, and MB."""
+    """Build a log's features whole, and two days on top of what was known before them: the last of a week, when the
+    part of the state that is written again is largest, and the first, when all of it is. In seconds and MB."""
     from pipeline.build import Earlier, build_state
     from pipeline.catalogue import build_catalogue
     from pipeline.logs.read import Log
+    from pipeline.state import State
 
     log = Log.open(root / "log")
     catalogue = build_catalogue(log.frame("item"), pl.Series([], dtype=pl.String))
-    gains = {"click": 1.0}
-    for name in ("whole", "before", "grown"):
+
+    def build(name: str, until: int | None = None, earlier: Earlier | None = None) -> State:
         (root / name).mkdir()
+        before = None if until is None else until * DAY_MS
+        return build_state(Log.open(root / "log", before), catalogue, {"click": 1.0}, root / name, earlier=earlier)
+
     resting = _peak_mb()
-    times = {"seconds": _timed(lambda: build_state(log, catalogue, gains, root / "whole"))}
+    times = {"": _timed(lambda: build("whole"))}
     peak = _peak_mb() - resting
-    last = FIRST_DAY + DAYS - 1
-    for kind in ("impression", "feedback"):
-        (root / "log" / kind / day_name(last)).rename(root / f"last-{kind}")
-    before = build_state(log, catalogue, gains, root / "before")
-    for kind in ("impression", "feedback"):
-        (root / f"last-{kind}").rename(root / "log" / kind / day_name(last))
-    earlier = Earlier(before, root / "before", last)
-    times["increment"] = _timed(lambda: build_state(log, catalogue, gains, root / "grown", earlier=earlier))
+    turn = (FIRST_DAY + DAYS - 1) // WEEK * WEEK
+    for name, day in (("day", turn - 1), ("turn", turn)):
+        earlier = Earlier(build(f"before-{name}", day), root / f"before-{name}", day * DAY_MS)
+        times[name] = _timed(partial(build, f"after-{name}", day + 1, earlier))
     numbers = np.random.default_rng(0).integers(0, 2**62, shown)
     times["reference"] = _timed(lambda: np.sort(numbers, kind="stable"))
     state = sum(path.stat().st_size for path in (root / "whole").iterdir()) / 1e6
-    return {
-        "shown": shown,
-        **{k: v[0] for k, v in times.items()},
-        "cpu": times["seconds"][1],
-        "peak": peak,
-        "state": state,
-    }
+    measured = {"shown": float(shown), "peak": peak, "state": state}
+    for name, (seconds, cpu) in times.items():
+        measured |= {f"{name}_seconds".lstrip("_"): seconds, f"{name}_cpu".lstrip("_"): cpu}
+    return measured
 
 
 def _peak_mb() -> float:
@@ -162,12 +160,20 @@ def _run(shown: int) -> dict[str, float]:
 
 def _line(row: Mapping[str, float]) -> str:
     shown, seconds, cpu = row["shown"], row["seconds"], row["cpu"]
+    day, turn = (f"{row[f'{name}_seconds']:.2f} s ({row[f'{name}_cpu']:.2f})" for name in ("day", "turn"))
+    wall_share, cpu_share = (_share(row, clock) for clock in ("seconds", "cpu"))
     return (
-        f"{shown:>12,} shown: {seconds:7.2f} s ({cpu:.2f} s CPU), {shown / seconds:,.0f} shown/s "
-        f"({shown / cpu:,.0f} a CPU second), {seconds / row['reference']:.1f} x reference, "
-        f"peak memory +{row['peak']:,.0f} MB, saved {row['state']:,.0f} MB; last day {row['increment']:.2f} s = "
-        f"{row['increment'] * DAYS / seconds:.2f} x its share ({row['increment_cpu'] * DAYS / cpu:.2f} in CPU)"
+        f"{shown:>12,.0f} shown: {seconds:7.2f} s ({cpu:.2f} s CPU), {shown / seconds:,.0f} shown/s "
+        f"({shown / cpu:,.0f} a CPU second), {seconds / row['reference_seconds']:.1f} x reference, "
+        f"peak memory +{row['peak']:,.0f} MB, saved {row['state']:,.0f} MB; "
+        f"a week's last day {day}, its first {turn}, mean day {wall_share:.2f} x its share ({cpu_share:.2f} in CPU)"
     )
+
+
+def _share(row: Mapping[str, float], clock: str) -> float:
+    """What a mean day of the week takes, as a multiple of its share of the whole; six are taken as its last one."""
+    mean = ((WEEK - 1) * row[f"day_{clock}"] + row[f"turn_{clock}"]) / WEEK
+    return mean * DAYS / row[clock]
 
 
 def main() -> None:

@@ -53,7 +53,10 @@ def asked(engine: Engine, logs: Path, surface: str, most: int) -> list[Ask]:
     pages = pages.filter(pages["query"].is_not_null() if surface == "search" else pages["query"].is_null())
     place = pages["context"].str.json_path_match(f"$.{engine.state.segment}").fill_null("")
     rows = zip(pages["request_id"], pages["user_id"], pages["query"].fill_null(""), place, strict=True)
-    return [Ask(name, engine.bundle.cutoff, user, query, surface, segment=at) for name, user, query, at in rows][:most]
+    told = (engine.bundle.cutoff, engine.state.segment)
+    return [
+        Ask(name, told[0], user, query, surface, segment=at, context={told[1]: at}) for name, user, query, at in rows
+    ][:most]
 
 
 def retrieved(engine: Engine, ask: Ask) -> Batch:
@@ -71,7 +74,9 @@ def retrieved(engine: Engine, ask: Ask) -> Batch:
 
 def measure(engine: Engine, surface: str, batches: list[Batch]) -> None:
     features, state = engine.parts.features, engine.state
-    table = np.random.default_rng(0).random((len(state.catalogue), len(names(state.clock, state.declared))), dtype=np.float32)
+    table = np.random.default_rng(0).random(
+        (len(state.catalogue), len(names(state.clock, state.declared))), dtype=np.float32
+    )
     gather = np.array([timed(lambda: table[batch.item]) for batch in batches])[WARM:]  # noqa: B023 (called at once)
     whole = np.array([timed(lambda: features.values(batch, state)) for batch in batches])[WARM:]  # noqa: B023
     parts: dict[str, list[tuple[float, float]]] = defaultdict(list)

@@ -17,9 +17,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.catalogue import Catalogue
-from pipeline.counting import PAIR_SETS, READ, SETS, Facts, Pages, affinity, count
+from pipeline.counting import PAIR_SETS, SETS, Facts, Pages, affinity, count, read_columns
 from pipeline.errors import InputError
+from pipeline.features.asking import UserLayers
 from pipeline.features.counters import Counters
+from pipeline.features.declared import Declarations, as_told, wanted
+from pipeline.features.declaring import Declaring
 from pipeline.features.gather import Stored, gather, rewritten
 from pipeline.features.pairs import PairCounters
 from pipeline.features.runs import TICK_BITS, TICK_MASK, coded
@@ -30,7 +33,7 @@ from pipeline.logs.partitions import DAY_MS, link
 from pipeline.logs.read import Log
 from pipeline.state import DAY, PARTS, About, State, boundary, save_rest
 
-MOST_ROWS: Final = 300_000  # impressions and feedback counted at once
+MOST_ROWS: Final = 100_000  # impressions and feedback counted at once
 
 Column = NDArray[Any]
 Dense = NDArray[np.int64]  # `[N + 1]`: the new dense id of each old one, and -1 for -1
@@ -38,7 +41,7 @@ Dense = NDArray[np.int64]  # `[N + 1]`: the new dense id of each old one, and -1
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A state that was built of all days before `since` (days from 1970-01-01), and the catalogue it was built for."""
+    """A state that was built of all that happened and arrived before `since`, ms."""
 
     state: State
     folder: Path
@@ -52,32 +55,45 @@ def build_state(
     folder: Path,
     *,
     segment: str = "region",
+    declared: Declarations = (),
     earlier: Earlier | None = None,
     most: int = MOST_ROWS,
 ) -> State:
     """Count the log's impressions and feedback, save the state into `folder` and open it.
 
-    catalogue: knows every item the log names. earlier: what is already counted; only the days since are read.
+    catalogue: knows every item the log names. earlier: what is already counted; only what came since is read.
     Raises InputError when `earlier` cannot be grown, see `misfit`.
     """
-    if earlier is not None and (fault := misfit(earlier, catalogue, gains, segment)):
+    if earlier is not None and (fault := misfit(earlier, catalogue, gains, segment, declared)):
         raise fault
     since = None if earlier is None else earlier.since
+    declaring = Declaring(declared, _users(log, wanted(declared).users), log.clock)
+    columns = read_columns(declared)
     with tempfile.TemporaryDirectory(prefix=".parts-", dir=folder) as scratch:
         before = None if earlier is None else _carried(earlier, catalogue, Path(scratch) / "earlier")
-        pages = Pages.none() if before is None else before.pages
+        pages = Pages.none(declared) if before is None else before.pages
         written: list[Path] = []
-        for frames in log.slices(READ, most, since=since):
-            facts = count(frames, catalogue, gains, segment, pages)
+        for frames in log.slices(columns, most, since=since):
+            facts = count(frames, catalogue, gains, segment, pages, declaring)
             pages = facts.pages
             written.append(_written(facts, Path(scratch) / str(len(written))))
         if before is None and not written:
-            nothing = {kind: empty(kind) for kind in READ}
-            written.append(_written(count(nothing, catalogue, gains, segment, pages), Path(scratch) / "nothing"))
+            nothing = {kind: empty(kind) for kind in columns}
+            facts = count(nothing, catalogue, gains, segment, pages, declaring)
+            written.append(_written(facts, Path(scratch) / "nothing"))
         for name, kind in _KINDS.items():
             _join(name, kind, (before, written), boundary(pages.latest), folder)
-    save_rest(folder, pages, About(log.clock, dict(gains), segment, pages.latest))
+    about = About(log.clock, dict(gains), segment, pages.latest, as_told(declared))
+    save_rest(folder, pages, about, declaring.users)
     return State.open(folder, catalogue)
+
+
+def _users(log: Log, names: tuple[str, ...]) -> UserLayers:
+    """All rows of users, since a page may be counted before a row it knows is read; none where nothing asks."""
+    known = UserLayers.empty(names)
+    if not names:
+        return known
+    return known.add(log.frame("user", columns=["user_id", "attributes", "time", "received"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +133,7 @@ def _kinds() -> dict[str, _Kind]:
             for run, known in sets
             for name, names in known.items()
         },
-        **{
-            name: _Kind(acts, Sequences, Sequences.combined, DAY_MS, ("item", _items)) for name in ("history", "marks")
-        },
+        **{name: _Kind(acts, Sequences, Sequences.combined, DAY_MS, ("item", _items)) for name in ("history", "marks")},
     }
 
 
@@ -155,15 +169,27 @@ def _join(name: str, kind: _Kind, known: tuple[_Carried | None, Sequence[Path]],
             link(before.folder / file, folder / file)
         gather([kind.stored(before.folder, recent), *parts], lambda runs: [kind.together(runs)], folder, [recent])
         return
-    if before is not None:
-        parts = [kind.stored(before.folder, base), kind.stored(before.folder, recent), *parts]
-    gather(parts, lambda runs: kind.together(runs).parted(day * kind.day), folder, [base, recent])
+    if before is None:
+        gather(parts, lambda runs: kind.together(runs).parted(day * kind.day), folder, [base, recent])
+        return
+
+    def turned(runs: Sequence[Any]) -> tuple[Any, Any]:
+        # What was the base is all earlier than the day: only the rest has to be parted.
+        early, late = kind.together(runs[1:]).parted(day * kind.day)
+        return kind.together([runs[0], early]), late
+
+    gather([kind.stored(before.folder, name) for name in (base, recent)] + parts, turned, folder, [base, recent])
 
 
 def misfit(
-    earlier: Earlier, catalogue: Catalogue, gains: Mapping[str, float], segment: str = "region"
+    earlier: Earlier,
+    catalogue: Catalogue,
+    gains: Mapping[str, float],
+    segment: str = "region",
+    declared: Declarations = (),
 ) -> InputError | None:
-    """Why a state cannot be grown: it was built with other gains or segment, or knows items the catalogue does not."""
+    """Why a state cannot be grown: it was built with other gains, segment or declared features, or knows items the
+    catalogue does not, or, where declared features count them, items with other values."""
     state, fix = earlier.state, "; build from the whole log"
     if dict(state.gains) != dict(gains):
         return InputError("gains", f"those of the earlier state: {dict(state.gains)}{fix}", received=dict(gains))
@@ -172,10 +198,18 @@ def misfit(
     item = _renumbering(state.catalogue, catalogue)[:-1]
     if (item < 0).any() or (item[1:] <= item[:-1]).any():
         return InputError("catalogue", f"every item of the earlier state, in the same order{fix}")
+    if state.declared != declared:
+        return InputError("declared", f"the features that the earlier state counted for{fix}")
+    for each in (each for each in declared if each.counted):
+        before, now = (known.item_field(each.item).keys for known in (state.catalogue, catalogue))
+        if not np.array_equal(before, now[item]):
+            return InputError(f"declared: {each.name}", f"items with the values they had in the earlier state{fix}")
     return None
 
 
 def _renumbering(old: Catalogue, new: Catalogue) -> Dense:
+    if old.rows["item_id"].equals(new.rows["item_id"]):
+        return np.append(np.arange(len(old)), -1)
     return np.append(new.dense(old.rows["item_id"]).astype(np.int64), -1)
 
 

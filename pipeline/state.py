@@ -24,7 +24,7 @@ from pipeline.features.declaring import Declaring
 from pipeline.features.layers import CounterLayers, PairLayers, SequenceLayers
 from pipeline.features.pairs import PairCounters
 from pipeline.features.sequences import Sequences
-from pipeline.features.ticks import FOREVER, usable_tick
+from pipeline.features.ticks import FOREVER, SEAL_MS, usable_tick
 from pipeline.logs.events import empty
 from pipeline.logs.partitions import CLOCKS, DAY_MS
 from pipeline.stored import read_table
@@ -142,10 +142,11 @@ def boundary(latest: int) -> int:
     """The day (from 1970-01-01) that the parts of a saved state meet at: `base` holds what counts up to its first
     tick, `recent` what counts later. latest: the time of the latest event, ms.
 
-    Weeks from 1970-01-01, so that a state of the same events has the same files however it was built, and a new day
-    leaves `base` as it is but once a week.
+    Weeks from 1970-01-01, so that a state of the same events has the same files however it was built. Whatever
+    happens or arrives after `latest` counts later than at the first tick of that day, which is sealed by then: new
+    events leave `base` as it is but once a week.
     """
-    return latest // (_WEEK * DAY_MS) * _WEEK
+    return (latest - SEAL_MS) // (_WEEK * DAY_MS) * _WEEK
 
 
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

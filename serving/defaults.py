@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline.config import Config
@@ -46,10 +47,14 @@ def defaults() -> str:
 def _section(name: str, config: Config) -> Iterator[str]:
     yield f"[{name}]"
     nested: list[tuple[str, Config | dict[str, Any]]] = []
+    tables: list[str] = []
     for key, about in type(config).model_fields.items():
         value = getattr(config, key)
         if isinstance(value, Config | dict):
             nested.append((key, value))
+            continue
+        if about.examples:
+            tables += _example(f"{name}.{key}", about)
             continue
         yield f"# {about.description}"
         yield f"# {key} =" if value is None else f"{key} = {_toml(value)}"
@@ -61,6 +66,15 @@ def _section(name: str, config: Config) -> Iterator[str]:
         else:
             yield f"[{name}.{key}]"
             yield from (f"{inner} = {_toml(number)}" for inner, number in value.items())
+    yield from tables
+
+
+def _example(name: str, about: FieldInfo) -> Iterator[str]:
+    """A list of tables, which has no place for its default: how one would look."""
+    yield from ("", f"# {about.description}")
+    for example in about.examples or ():
+        yield f"# [[{name}]]"
+        yield from (f"# {key} = {_toml(value)}" for key, value in example.items())
 
 
 def _toml(value: object) -> str:

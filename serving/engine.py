@@ -1,6 +1,7 @@
 """The engine: a bundle, what happened since, and the cascades over both. Replay and HTTP ask the same one."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,12 @@ class Engine:
         parts = open_parts(open_bundle(bundle), config)
         self._live = _Live.of(parts, parts.state, ())
         self._costs = Costs()
+
+    def changed(self, change: Callable[[Parts], Parts]) -> "Engine":
+        """An engine of the same bundle and events with other parts: what an ablation compares with."""
+        other = copy(self)
+        other._live = _Live.of(change(self.parts), self.state, self._live.rules)
+        return other
 
     @property
     def bundle(self) -> Bundle:

@@ -17,15 +17,16 @@ from pipeline.catalogue import Catalogue, build_catalogue
 from pipeline.config import load_section
 from pipeline.counting import READ
 from pipeline.errors import ArtifactError
+from pipeline.features.config import FeaturesConfig
+from pipeline.features.declared import as_told, wanted
 from pipeline.features.fitted import fit_features
 from pipeline.logs.attribution import AttributionConfig
-from pipeline.logs.partitions import day_of
 from pipeline.logs.read import Log
 from pipeline.state import State
 from serving.workshop import Workshop
 
 _LEARNED_FROM = ("item", "impression", "feedback")
-_DAYS = "days.json"  # which days of a log a state was built of
+_LEARNED = "learned.json"  # what a state was built of
 _SHOWN = 12  # users
 
 
@@ -47,39 +48,47 @@ def learn(shop: Workshop, log: Log, config: Path | None) -> tuple[State, Mapping
     assert made is not None
     catalogue = Catalogue.open(shop.parts["catalogue"])
     rules = load_section(config, "logs", AttributionConfig)
-    counted = {name: day for name, day in days.items() if name.partition("/")[0] in READ}
+    declared = load_section(config, "features", FeaturesConfig).declared
+    kinds = (*READ, *(("user",) if wanted(declared).users else ()))
+    counted = {name: day for name, day in days.items() if name.partition("/")[0] in kinds}
+    cutoff = _cutoff(events)
     grown: list[Earlier] = []
 
+    def fits(found: Earlier) -> bool:
+        return misfit(found, catalogue, rules.gains, declared=declared) is None
+
     def write_features(folder: Path) -> Mapping[str, float]:
-        earlier = _earlier(shop, counted, lambda found: misfit(found, catalogue, rules.gains) is None)
+        earlier = _earlier(shop, events, kinds, fits)
         if earlier is not None:
             grown.append(earlier)
-        fit_features(build_state(events, catalogue, rules.gains, folder, earlier=earlier)).save(folder)
+        state = build_state(events, catalogue, rules.gains, folder, declared=declared, earlier=earlier)
+        fit_features(state).save(folder)
         write_json(folder / "users.json", _active_users(events))
-        write_json(folder / _DAYS, {"code": shop.code, "days": counted})
+        write_json(folder / _LEARNED, {"code": shop.code, "cutoff": cutoff, "days": counted})
         return {"events": float(sum(_rows(events, kind) for kind in _LEARNED_FROM))}
 
     inputs = {**digest, "catalogue": made.digest}
-    features = shop.make("features", rules.model_dump(), inputs, write_features, 0.1)
+    asked = {**rules.model_dump(), "declared": as_told(declared)}
+    features = shop.make("features", asked, inputs, write_features, 0.1)
     assert features is not None
     report = shop.steps[-1]
     if not report.reused:
         # Said of this run, not of the artifact: that is the same whichever way it was made.
         shop.steps[-1] = replace(report, metrics={**report.metrics, "incremental": float(bool(grown))})
     state = State.open(shop.parts["features"], catalogue)
-    return state, {"catalogue": made.digest, "features": features.digest}, _cutoff(events)
+    return state, {"catalogue": made.digest, "features": features.digest}, cutoff
 
 
-def _earlier(shop: Workshop, days: Mapping[str, str], fits: Callable[[Earlier], bool]) -> Earlier | None:
-    """The state under the same root that knows most of the log's first days as they are, and nothing else."""
+def _earlier(shop: Workshop, log: Log, kinds: tuple[str, ...], fits: Callable[[Earlier], bool]) -> Earlier | None:
+    """The latest state under the same root that knows what the log told up to a moment, and nothing else."""
     known = []
-    for path in (shop.root / "artifacts").glob(f"features-*/{_DAYS}"):
+    for path in (shop.root / "artifacts").glob(f"features-*/{_LEARNED}"):
         about = json.loads(path.read_bytes())
-        since = 1 + max((_day(name) for name in about["days"]), default=-1)
-        first = {name: digest for name, digest in days.items() if _day(name) < since}
-        if about["code"] == shop.code and about["days"] == first and first:
-            known.append((since, path.parent))
-    for since, folder in sorted(known, reverse=True):
+        if about["code"] == shop.code and about["days"] and about["cutoff"] <= (log.before or about["cutoff"]):
+            known.append((about["cutoff"], path.parent, about["days"]))
+    for since, folder, days in sorted(known, key=lambda found: found[:2], reverse=True):
+        if replace(log, before=since).day_digests(kinds) != days:
+            continue
         try:
             catalogue = _catalogue(shop, open_artifact(folder, "features").inputs["catalogue"])
             earlier = Earlier(State.open(folder, catalogue), folder, since)
@@ -88,10 +97,6 @@ def _earlier(shop: Workshop, days: Mapping[str, str], fits: Callable[[Earlier], 
         if fits(earlier):
             return earlier
     return None
-
-
-def _day(name: str) -> int:
-    return day_of(name.partition("/")[2])
 
 
 def _catalogue(shop: Workshop, digest: str) -> Catalogue:

@@ -86,9 +86,7 @@ def retrieval(job: Job) -> None:
     job.shop.make("retrieval.lexical", settings.lexical.model_dump(), words, lexical, 0.2)
     seeded = {"seed": job.seed}
     job.shop.make("retrieval.tower", {**settings.model_dump(), **seeded}, job.inputs(), tower, 0.21)
-    job.shop.make(
-        "retrieval.fusion", {**settings.model_dump(), **seeded}, job.inputs("lexical", "tower"), fusion, 0.28
-    )
+    job.shop.make("retrieval.fusion", {**settings.model_dump(), **seeded}, job.inputs("lexical", "tower"), fusion, 0.28)
     learned = settings.filled(retrieval_jobs.open_fusion(job.shop.parts.get("fusion"))).covisit
 
     def covisit(folder: Path) -> Mapping[str, float]:

@@ -25,9 +25,9 @@ class Shop:
         return self.root / "split/test"
 
 
-def make_shop(root: Path, world: str) -> Shop:
+def make_shop(root: Path, world: str, config: Path | None = None) -> Shop:
     simulate(load_world(world, {}, None), root)
     ingest("podium", [root / "events"], root / "log")
     split(root / "log", root / "split", gap_ms=3 * 3_600_000)
-    train(root / "split/train", root / "bundles")
+    train(root / "split/train", root / "bundles", config=config)
     return Shop(root)

@@ -29,13 +29,16 @@ _REMEMBERED: Final = 1 << 16
 
 def json_keys(column: pl.Series, names: Names) -> Keys:
     """`[R, len(names)]`: key of each named value of JSON objects, 0 = none."""
-    return np.array([_keys_of(text or "{}", names) for text in column], dtype=np.int64).reshape(-1, len(names))
+    if not names:
+        return np.empty((len(column), 0), dtype=np.int64)
+    found = [_keys_of(text or "{}", names) for text in column]
+    return np.array(found, dtype=np.int64).reshape(len(column), len(names))
 
 
 def context_keys(contexts: Sequence[Mapping[str, str]], names: Names) -> Keys:
     """`[R, C]`: as `json_keys`, of plain texts."""
     found = [[_key(context.get(name, "")) for name in names] for context in contexts]
-    return np.array(found, dtype=np.int64).reshape(-1, len(names))
+    return np.array(found, dtype=np.int64).reshape(len(contexts), len(names))
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -69,8 +69,23 @@ class Call:
         found = self.state.catalogue.item_field(each.item).keys.take(self.item)
         return found if self.described.all() else np.where(self.described, found, 0)
 
-    def counts(self, each: Declared, major: Keys, minor: Keys) -> Floats:
-        """`[R, K, 2]`: shown and acted, within the window; major: `[R]`."""
+    def counts(self, each: Declared, major: Keys) -> Floats:
+        """`[R, K, 2]`: shown and acted of the items' values; major: `[R]`."""
+        keys, place = self.state.catalogue.item_field(each.item).distinct
+        own = place.take(self.item)
+        asked = np.zeros(len(keys), dtype=np.bool_)
+        asked[own] = True
+        which = np.flatnonzero(asked)
+        if len(which) > own.shape[1]:
+            return self.counted(each, major, keys[own])
+        # Candidates share few values, so that each is looked up once.
+        index = np.zeros(len(keys), dtype=np.int64)
+        index[which] = np.arange(len(which))
+        found = self.counted(each, major, keys[which][None])
+        return np.take_along_axis(found, index[own][..., None], axis=1)
+
+    def counted(self, each: Declared, major: Keys, minor: Keys) -> Floats:
+        """`[R, K, 2]`, within the window; major: `[R]`; minor: `[R, K]` or `[1, K]`."""
         layers = self.state.pairs["declared"]
         if each.ticks is None:
             return layers.at(major, minor, self.tick).astype(np.float64)
@@ -105,12 +120,12 @@ def _rate(each: Declared, call: Call) -> Floats:
     everybody, and that towards what is usual."""
     prior = _of(call.fitted.priors, each)
     value, own = call.values(each), np.full(len(call.tick), each.major, dtype=np.int64)
-    of_all = call.counts(each, own, value)
+    of_all = call.counts(each, own)
     rate = smoothed(of_all[..., ACTED], of_all[..., SHOWN], prior.mean, prior.strength)
     known = value != 0
     if each.by:
         by = call.side.keys(each.by)
-        counts = call.counts(each, _majors(each, by), value)
+        counts = call.counts(each, _majors(each, by))
         rate = smoothed(counts[..., ACTED], counts[..., SHOWN], rate, prior.by_strength)
         known = known & (by != 0)[:, None]
     return np.where(known, rate, np.nan)
@@ -120,15 +135,15 @@ def _count(each: Declared, call: Call) -> Floats:
     value = call.values(each)
     by = call.side.keys(each.by) if each.by else np.ones(len(value), dtype=np.int64)
     major = _majors(each, by) if each.by else np.full(len(value), each.major, dtype=np.int64)
-    acted = call.counts(each, major, value)[..., ACTED]
+    acted = call.counts(each, major)[..., ACTED]
     return np.where((value != 0) & (by != 0)[:, None], np.log1p(acted), np.nan)
 
 
 def _affinity(each: Declared, call: Call) -> Floats:
     """Share of the subject's positives, drawn towards 0; nan for nobody."""
     value, major = call.values(each), _majors(each, call.subject)
-    acted = call.counts(each, major, value)[..., ACTED]
-    total = call.counts(each, major, np.full((len(value), 1), TOTAL, dtype=np.int64))[..., ACTED]
+    acted = call.counts(each, major)[..., ACTED]
+    total = call.counted(each, major, np.full((1, 1), TOTAL, dtype=np.int64))[..., ACTED]
     return np.where((value != 0) & (call.subject != 0)[:, None], acted / (total + STRENGTH), np.nan)
 
 

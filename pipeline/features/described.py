@@ -7,6 +7,7 @@ import sys
 from typing import Final, NamedTuple
 
 from pipeline.features.behaviour import HALF_LIVES, WINDOWS
+from pipeline.features.declared_page import PAGE
 from pipeline.features.plain import CLOCK_NAMES, EVERY
 
 
@@ -164,7 +165,7 @@ def page() -> str:
         rows.append(
             f"| `{name}`{mark} | {about.meaning} | {about.unit} | {about.missing or 'never'} | {about.source} |"
         )
-    return "\n".join([_HEAD, *rows, ""])
+    return "\n".join([_HEAD, *rows, PAGE])
 
 
 if __name__ == "__main__":

@@ -54,6 +54,12 @@ class ItemField:
         return np.where(self.text.is_null().to_numpy(), 0, key_column(self.text))
 
     @cached_property
+    def distinct(self) -> tuple[Keys, NDArray[np.int64]]:
+        """The sorted distinct keys `[V]`, and the place of each item's among them, `[N]`."""
+        found, place = np.unique(self.keys, return_inverse=True)
+        return found, place.astype(np.int64)
+
+    @cached_property
     def members(self) -> Keys:
         """`[N, W]` the key of each value, 0 = none."""
         lists = self.every.list.head(_MOST_VALUES)

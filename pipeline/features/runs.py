@@ -25,7 +25,7 @@ TICK_MASK = (1 << TICK_BITS) - 1
 _MINOR_MASK = (1 << (63 - TICK_BITS)) - 1
 _SPARE = 4  # bits of a packed number for what is counted
 _DENSE = 4  # numbers in a range of up to so many times as many are ranked by a table
-_FEW_MORE = 1.25  # times the longest run: up to here the others are put in their places in it
+_FEW_MORE = 1.7  # times the longest run: up to here the others are put in their places in it
 _PARTS = ("keys", "start", "code", "total")
 
 
@@ -306,6 +306,10 @@ def _both(large: Keys, small: Keys) -> tuple[Keys, Ints]:
 def _raised(within: Run, small: Run, place: Ints, before: Ints) -> NDArray[np.int32]:
     """The totals of `within` where rows of `small` come before them: events that arrived late."""
     minor = small.code >> TICK_BITS
+    after = before + 1
+    inside = after < within.start[place + 1]
+    if not (within.code[after[inside]] >> TICK_BITS == minor[inside]).any():
+        return within.total  # as what came since mostly does, every row comes after those of its keys
     last = np.ones(len(place), dtype=np.bool_)
     last[:-1] = (place[1:] != place[:-1]) | (minor[1:] != minor[:-1])
     # Up to the next row of `small` of the same keys, or to their last row.

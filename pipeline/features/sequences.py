@@ -57,8 +57,8 @@ class Sequences:
         return Sequences.combined([self, other])
 
     def parted(self, time: int) -> "tuple[Sequences, Sequences]":
-        """The events before a moment (ms), and the others."""
-        early = self.time < time
+        """The events that happened and arrived before a moment (ms), and the others."""
+        early = np.maximum(self.time, self.received) < time
         return self._chosen(early), self._chosen(~early)
 
     def _chosen(self, rows: NDArray[np.bool_]) -> "Sequences":

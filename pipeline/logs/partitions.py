@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -56,8 +57,13 @@ def write_days(root: Path, kind: str, frame: pl.DataFrame) -> None:
     for (number,), rows in by_day.items():
         path = day_file(root, kind, int(number))
         path.parent.mkdir(parents=True)
-        rows.rechunk().write_parquet(path, row_group_size=_ROWS, metadata={"schema": str(SCHEMA)})
+        write_rows(rows, path)
         fsync(path)
+
+
+def write_rows(rows: pl.DataFrame, target: Path | BytesIO) -> None:
+    """A day's rows, sorted by (time, event_id)."""
+    rows.rechunk().write_parquet(target, row_group_size=_ROWS, metadata={"schema": str(SCHEMA)})
 
 
 def link(source: Path, target: Path) -> None:

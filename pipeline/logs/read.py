@@ -1,16 +1,19 @@
 """Reading a log: whole types as frames in time order, and what is known of it without reading."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import file_digest, sha256
+from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.events import COLUMNS, TYPES, empty
-from pipeline.logs.partitions import DAY_MS, MANIFEST, day_file, day_name, days, read_manifest
+from pipeline.logs.partitions import DAY_MS, MANIFEST, day_file, day_name, days, read_manifest, write_rows
 
 STATE = "state"
 _REPEATED = ("item", "user")  # a side of a split starts with copies of rows that its state holds as well
@@ -54,7 +57,7 @@ class Log:
         if self.before is None:
             return known
         # A day may hold nothing but what had not arrived yet.
-        return [day for day in known if not self._cut(kind, day) or self._left(kind, day)]
+        return [day for day in known if self._sizes(kind)[day].read]
 
     def _begun(self, day: int) -> bool:
         return self.before is None or day * DAY_MS < self.before
@@ -63,18 +66,25 @@ class Log:
         paths = [day_file(root, kind, day) for root in self.roots]
         return [path for path in paths if path.is_file()]
 
-    def _cut(self, kind: str, day: int) -> bool:
-        """Whether `before` leaves out some of a day's rows."""
-        if self.before is None:
-            return False
-        late = pl.scan_parquet(self._files(kind, day)).select(pl.max_horizontal("time", "received").max()).collect()
-        return int(late.item()) >= self.before
+    def _sizes(self, kind: str, since: int | None = None) -> "dict[int, _Size]":
+        """Of each day that has begun."""
+        known = sorted({day for root in self.roots for day in days(root, kind) if self._begun(day)})
+        files = [path for day in known for path in self._files(kind, day)]
+        if not files:
+            return {}
+        read = pl.col("time").is_not_null()
+        if since is not None:
+            read &= (pl.col("time") >= since) | (pl.col("received") >= since)
+        if self.before is not None:
+            read &= pl.max_horizontal("time", "received") < self.before
+        by_day = pl.scan_parquet(files).group_by(day=pl.col("time") // DAY_MS).agg(pl.len(), read=read.sum())
+        return {day: _Size(rows, some) for day, rows, some in by_day.collect(engine="streaming").iter_rows()}
 
-    def _left(self, kind: str, day: int) -> bool:
-        return self._rows(self._files(kind, day)).limit(1).collect().height > 0
-
-    def _rows(self, files: list[Path]) -> pl.LazyFrame:
+    def _rows(self, files: list[Path], since: int | None = None) -> pl.LazyFrame:
+        """since: ms; only what happened or arrived at this moment or later."""
         rows = pl.scan_parquet(files)
+        if since is not None:
+            rows = rows.filter((pl.col("time") >= since) | (pl.col("received") >= since))
         if self.before is not None:
             rows = rows.filter(pl.col("time") < self.before, pl.col("received") < self.before)
         return rows
@@ -125,65 +135,60 @@ class Log:
     def slices(
         self, columns: Mapping[str, Sequence[str]], most: int, *, since: int | None = None
     ) -> Iterator[dict[str, pl.DataFrame]]:
-        """All rows of the types in `columns` from the day `since` on, about `most` at once: days in a row together,
-        or a day in parts, in order of time. Only these are in memory, and the times of a day that has to be parted.
+        """The rows of the types in `columns`, about `most` at once: days in a row together, or a day in parts in order
+        of time. Only these are in memory, and the times of a day that has to be parted.
 
-        A day that is parted and lies in two roots comes root by root.
+        since: ms; only what happened or arrived at this moment or later. A day that is parted and lies in two roots
+        comes root by root.
         """
-        every = sorted({day for kind in columns for day in self.days(kind) if since is None or day >= since})
-        waiting: list[int] = []
-        waiting_rows = 0
-        for day in every:
-            rows = sum(_length(self._files(kind, day)) for kind in columns)
-            if waiting and waiting_rows + rows > most:
-                yield self._together(waiting, columns)
-                waiting, waiting_rows = [], 0
-            if rows > most:
-                for root in self.roots:
-                    yield from self._parts({kind: day_file(root, kind, day) for kind in columns}, columns, most)
-            else:
-                waiting.append(day)
-                waiting_rows += rows
-        if waiting:
-            yield self._together(waiting, columns)
+        sizes: Counter[int] = Counter()
+        for kind in columns:
+            sizes.update({day: size.read for day, size in self._sizes(kind, since).items()})
+        together: list[int] = []
+        for day in sorted(day for day, size in sizes.items() if size):
+            if together and sum(sizes[each] for each in together) + sizes[day] > most:
+                yield self._together(together, columns, since)
+                together = []
+            if sizes[day] <= most:
+                together.append(day)
+                continue
+            for root in self.roots:
+                files = {kind: [path] if (path := day_file(root, kind, day)).is_file() else [] for kind in columns}
+                yield from _parted(self._scans(files, since), columns, most)
+        if together:
+            yield self._together(together, columns, since)
 
-    def _together(self, some: Sequence[int], columns: Mapping[str, Sequence[str]]) -> dict[str, pl.DataFrame]:
+    def _together(
+        self, some: Sequence[int], columns: Mapping[str, Sequence[str]], since: int | None
+    ) -> dict[str, pl.DataFrame]:
         files = {kind: [path for day in some for path in self._files(kind, day)] for kind in columns}
-        return {
-            kind: (self._rows(paths) if paths else empty(kind).lazy()).select(columns[kind]).collect()
-            for kind, paths in files.items()
-        }
+        return {kind: scan.select(columns[kind]).collect() for kind, scan in self._scans(files, since).items()}
 
-    def _parts(
-        self, paths: Mapping[str, Path], columns: Mapping[str, Sequence[str]], most: int
-    ) -> Iterator[dict[str, pl.DataFrame]]:
-        """The rows of one day's files, which are in order of time, at most `most` together."""
-        scans = {kind: self._rows([path]) if path.is_file() else empty(kind).lazy() for kind, path in paths.items()}
-        times = [scan.select("time").collect()["time"].to_numpy() for scan in scans.values()]
-        merged = np.argsort(np.concatenate(times), kind="stable")
-        owner = np.repeat(np.arange(len(times)), [len(each) for each in times])[merged]
-        cuts = np.append(np.arange(0, len(owner), most), len(owner))
-        edges = {kind: np.append(0, np.cumsum(owner == place))[cuts].tolist() for place, kind in enumerate(scans)}
-        for part in range(len(cuts) - 1):
-            yield {
-                kind: scan.select(columns[kind])
-                .slice(edges[kind][part], edges[kind][part + 1] - edges[kind][part])
-                .collect()
-                for kind, scan in scans.items()
-            }
+    def _scans(self, files: Mapping[str, list[Path]], since: int | None) -> dict[str, pl.LazyFrame]:
+        return {kind: self._rows(paths, since) if paths else empty(kind).lazy() for kind, paths in files.items()}
 
     def day_digests(self, kinds: Sequence[str] = TYPES) -> dict[str, str]:
         """sha256 of each type and day (`impression/2026-01-01`): a job sees which days are those it has learned.
 
-        A day that `before` takes rows from has a digest of its own.
+        It depends on the rows alone: a day that `before` takes rows from has the digest it had without them.
         """
-        return {f"{kind}/{day_name(day)}": self._digest(kind, day) for kind in kinds for day in self.days(kind)}
+        found = {}
+        for kind in kinds:
+            sizes = {} if self.before is None else self._sizes(kind)
+            for day in self.days(kind):
+                cut = day in sizes and sizes[day].read < sizes[day].rows
+                contents = [self._left(kind, path) if cut else _content(path) for path in self._files(kind, day)]
+                found[f"{kind}/{day_name(day)}"] = sha256("".join(contents).encode()).hexdigest()
+        return found
 
-    def _digest(self, kind: str, day: int) -> str:
-        contents = "".join(_content(path) for path in self._files(kind, day))
-        if self._cut(kind, day):
-            contents += f" before {self.before}"
-        return sha256(contents.encode()).hexdigest()
+    def _left(self, kind: str, path: Path) -> str:
+        """sha256 of the file that holds the rows of this one that are read; "" when there are none."""
+        rows = self._rows([path]).select(list(COLUMNS[kind])).collect()
+        if not len(rows):
+            return ""
+        file = BytesIO()
+        write_rows(rows.sort("time", "event_id"), file)
+        return sha256(file.getvalue()).hexdigest()
 
     def span(self) -> tuple[int, int]:
         """Time of the first and of the last event of any type, ms. Raises InputError when there is none."""
@@ -214,8 +219,25 @@ def _content(path: Path) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _length(files: list[Path]) -> int:
-    return int(pl.scan_parquet(files).select(pl.len()).collect().item()) if files else 0
+class _Size(NamedTuple):
+    """How many rows a day has, and how many of them are read."""
+
+    rows: int
+    read: int
+
+
+def _parted(
+    scans: Mapping[str, pl.LazyFrame], columns: Mapping[str, Sequence[str]], most: int
+) -> Iterator[dict[str, pl.DataFrame]]:
+    """The rows of one day's files, which are in order of time, at most `most` together."""
+    times = [scan.select("time").collect()["time"].to_numpy() for scan in scans.values()]
+    merged = np.argsort(np.concatenate(times), kind="stable")
+    owner = np.repeat(np.arange(len(times)), [len(each) for each in times])[merged]
+    cuts = np.append(np.arange(0, len(owner), most), len(owner))
+    edges = {kind: np.append(0, np.cumsum(owner == place))[cuts].tolist() for place, kind in enumerate(scans)}
+    for part in range(len(cuts) - 1):
+        ends = {kind: (edge[part], edge[part + 1] - edge[part]) for kind, edge in edges.items()}
+        yield {kind: scan.select(columns[kind]).slice(*ends[kind]).collect() for kind, scan in scans.items()}
 
 
 def latest_items(log: Log, before: int | None = None) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.catalogue import build_catalogue
@@ -86,6 +86,7 @@ acts = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(acts, st.data())
 def test_events_in_any_order_and_any_batches_give_the_same_answers(
     rows: list[tuple[str, str, int, int, str]], data: st.DataObject

@@ -1,0 +1,146 @@
+"""Commands that keep a tenant running: its bundles, its events, its keys, its logs of earlier versions, its backups."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from pipeline import bundle as store
+from pipeline.console import show
+from pipeline.errors import InputError
+from serving.options import PATH, as_json
+
+
+@click.group()
+def bundle() -> None:
+    """Bundles: list, show, verify, promote, rollback, prune."""
+
+
+@bundle.command("list")
+@click.argument("root", type=PATH)
+@as_json
+def bundle_list(root: Path, json_: bool) -> None:
+    """The bundles under ROOT; the current one is marked."""
+    if not root.is_dir():
+        raise InputError("ROOT", "a bundles root; `podium train` writes one", place=str(root))
+    names, serving = store.bundles(root), store.current(root)
+    marked = {name: "current" if name == serving else "" for name in names}
+    show({"bundles": names, "current": serving}, json_, lambda: [f"{n}  {mark}" for n, mark in marked.items()])
+
+
+@bundle.command("show")
+@click.argument("path", type=PATH)
+def bundle_show(path: Path) -> None:
+    """Manifests of a bundle's parts, as JSON."""
+    click.echo(json.dumps(store.describe(store.open_bundle(path)), indent=1))
+
+
+@bundle.command("verify")
+@click.argument("path", type=PATH)
+@as_json
+def bundle_verify(path: Path, json_: bool) -> None:
+    """Check sizes and digests of every file of a bundle."""
+    checked = store.open_bundle(path)
+    show({"bundle": checked.id, "verified": True, "parts": sorted(checked.parts)}, json_)
+
+
+@bundle.command("promote")
+@click.argument("root", type=PATH)
+@click.argument("bundle_id")
+@as_json
+def bundle_promote(root: Path, bundle_id: str, json_: bool) -> None:
+    """Make a bundle the current one."""
+    store.promote(root, bundle_id)
+    show({"current": bundle_id}, json_)
+
+
+@bundle.command("rollback")
+@click.argument("root", type=PATH)
+@as_json
+def bundle_rollback(root: Path, json_: bool) -> None:
+    """Go back to the bundle before."""
+    show({"current": store.rollback(root)}, json_)
+
+
+@bundle.command("prune")
+@click.argument("root", type=PATH)
+@click.option("--keep", type=click.IntRange(1), default=7, show_default=True, help="The newest bundles that stay.")
+@as_json
+def bundle_prune(root: Path, keep: int, json_: bool) -> None:
+    """Remove older bundles, but never the current one or the one before it, and the parts nobody uses then."""
+    from pipeline.retention import prune
+    from serving.workshop import claimed
+
+    if not root.is_dir():
+        raise InputError("ROOT", "a bundles root; `podium train` writes one", place=str(root))
+    with claimed(root):
+        show(asdict(prune(root, keep)), json_)
+
+
+@click.group()
+def events() -> None:
+    """Events taken over HTTP."""
+
+
+@events.command("export")
+@click.option("--root", type=PATH, required=True, help="The tenant's data root.")
+@click.option("--out", type=PATH, required=True, help="The log to write or to grow.")
+@as_json
+def events_export(root: Path, out: Path, json_: bool) -> None:
+    """Write the store's events into a log."""
+    from serving.run import export
+
+    show(export(root, out), json_)
+
+
+@click.group()
+def keys() -> None:
+    """API keys of a data root."""
+
+
+@keys.command("add")
+@click.argument("name")
+@click.option("--root", type=PATH, required=True, help="The tenant's data root.")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(["read", "write", "admin"]))
+def keys_add(name: str, root: Path, scopes: tuple[str, ...]) -> None:
+    """Make a key; it is printed once, only its hash is kept. Running services read keys when they start."""
+    from serving.auth import issue_key
+
+    click.echo(issue_key(root, name, scopes))
+
+
+@click.command()
+@click.argument("logs", type=PATH)
+@as_json
+def migrate(logs: Path, json_: bool) -> None:
+    """Bring a log of an earlier version to this one, in place."""
+    from pipeline.logs.migrate import migrate as run
+
+    show(asdict(run(logs)), json_)
+
+
+@click.command()
+@click.option("--root", type=PATH, required=True, help="The tenant's data root; it may be in use.")
+@click.option("--out", type=PATH, required=True, help="The folder of the backup; nothing may be there yet.")
+@as_json
+def backup(root: Path, out: Path, json_: bool) -> None:
+    """Copy a data root, with a digest of every file."""
+    from serving.backup import backup as run
+
+    show(asdict(run(root, out)), json_)
+
+
+@click.command()
+@click.argument("source", metavar="BACKUP", type=PATH)
+@click.option("--root", type=PATH, required=True, help="The new data root; nothing may be there yet.")
+@as_json
+def restore(source: Path, root: Path, json_: bool) -> None:
+    """Make a data root of a backup, after checking every digest."""
+    from serving.backup import restore as run
+
+    show(asdict(run(source, root)), json_)
+
+
+COMMANDS: Final = (bundle, events, keys, migrate, backup, restore)
