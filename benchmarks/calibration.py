@@ -21,7 +21,7 @@ from pipeline.logs.partitions import DAY_MS
 from pipeline.logs.read import Log
 from pipeline.metrics.binary import auc, expected_calibration_error, log_loss, pcoc
 from ranking.dataset import shown_rows
-from ranking.labels import page_days
+from ranking.labels import page_spans
 from ranking.rows import Rows
 from serving.assembly import Parts, open_parts, understand
 
@@ -35,7 +35,7 @@ def rows_of(parts: Parts, log: Log) -> tuple[Rows, NDArray[np.int64]]:
     state = parts.state.advance({kind: events.frame(kind, since=after) for kind in ("item", "impression", "feedback")})
     prepare = [step.stage for step in understand(state, parts.suggest)]
     rows = shown_rows(log, state, parts.features, gains=dict(state.gains), prepare=prepare)
-    return rows, np.concatenate([day.pages(log)["time"].to_numpy() for day in page_days(log)])
+    return rows, np.concatenate([span.pages(log)["time"].to_numpy() for span in page_spans(log)])
 
 
 def judged(label: Floats, p: Floats, page: NDArray[np.int64], draws: int) -> dict[str, float]:

@@ -43,9 +43,9 @@ class RankingConfig(Config):
         {"click": 1.0, "like": 1.0, "cart": 2.0, "purchase": 3.0}, description="action -> gain; others gain 0"
     )
     unexposed_pages: int = Field(
-        4_000, ge=0, description="pages learned from of which candidates that were not shown are drawn as negatives"
+        2_000, ge=0, description="pages learned from of which candidates that were not shown are drawn as negatives"
     )
-    unexposed_per_page: int = Field(8, ge=1, description="candidates drawn from each of them")
+    unexposed_per_page: int = Field(16, ge=1, description="candidates drawn from each of them")
     unexposed_weight: float = Field(
         0.1,
         ge=0,

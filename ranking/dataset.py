@@ -5,6 +5,7 @@ of the longest, n rows, F features.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,10 +28,21 @@ from pipeline.prepare import Analyse, NoCorrection, Normalise
 from pipeline.stage import Stage
 from pipeline.state import State
 from ranking.inputs import Inputs
-from ranking.labels import CONVERSION, PageDay, even, page_days, pages_at, shown_cells
+from ranking.labels import CONVERSION, PageSpan, bare_cells, even, page_spans, pages_at, shown_cells
 from ranking.rows import Later, Placed, Rows
 
 REQUESTS_AT_ONCE: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some pages. numbers: `[R]`, which of those asked for; grade: `[R, K]` earned; place: `[R, K]`, where each item
+    stood, -1 where the log does not say."""
+
+    numbers: NDArray[np.int64]
+    batch: Batch
+    grade: NDArray[np.float64]
+    place: NDArray[np.int32]
 
 
 def shown_rows(
@@ -47,14 +59,14 @@ def shown_rows(
     prepare: the PREPARE stages that come before ranking in service; without any, the queries are only normalised.
     most_rows: of more, about as many are kept, of pages drawn evenly.
     """
-    days = page_days(log)
-    pages = sum(day.size for day in days)
-    rows = sum(_shown(log, day) for day in days)
+    spans = page_spans(log)
+    pages = sum(span.size for span in spans)
+    rows = sum(_shown(log, span) for span in spans)
     wanted = pages if rows <= most_rows else int(pages * most_rows / rows)
     found, delays, ages = [], [], []
     end = _end(log)
-    for day in days:
-        kept = day.pages(log)[even(day.first, day.size, wanted, pages)].drop("row").with_row_index("row")
+    for span in spans:
+        kept = span.pages(log)[even(span.first, span.size, wanted, pages)].drop("row").with_row_index("row")
         cells = shown_cells(kept, log, gains)
         found.append(_rows(kept, cells, (state, features), prepare))
         delays.append(cells["delay"].cast(pl.Float64).fill_null(float("nan")).to_numpy())
@@ -66,9 +78,9 @@ def shown_rows(
     return Rows.joined(found).with_conversions(np.concatenate(delays), age, window)
 
 
-def _shown(log: Log, day: PageDay) -> int:
-    """Items shown on a day."""
-    pages = log.frame("impression", since=day.since, before=day.before, columns=["items"])
+def _shown(log: Log, span: PageSpan) -> int:
+    """Items shown."""
+    pages = log.frame("impression", since=span.since, before=span.before, columns=["items"])
     return int(pages["items"].list.len().sum())
 
 
@@ -82,11 +94,12 @@ def _end(log: Log) -> int:
 
 
 def latest_batches(
-    log: Log, state: State, *, gains: Mapping[str, float], share: float, prepare: Sequence[Stage] = ()
-) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
-    """The latest share of the pages as prepared batches, each with its grades `[R, K]`."""
-    pages = sum(day.size for day in page_days(log))
-    return _prepared(np.arange(int(pages * (1.0 - share)), pages), (log, state), gains, prepare)
+    log: Log, state: State, *, gains: Mapping[str, float], share: float, most: int, prepare: Sequence[Stage] = ()
+) -> Iterator[Part]:
+    """At most `most` pages as prepared batches with what they earned, evenly over the latest share of the log's."""
+    pages = sum(span.size for span in page_spans(log))
+    first = int(pages * (1.0 - share))
+    return _prepared(_evenly(first, pages, most), (log, state), gains, prepare)
 
 
 def learned_batches(
@@ -96,18 +109,27 @@ def learned_batches(
 
     Evenly, since counts grow over a log: drawn from its end alone, rows would be told by their time.
     """
-    learned = int(sum(day.size for day in page_days(log)) * (1.0 - latest_share))
-    evenly = np.arange(min(most, learned)) * learned // max(min(most, learned), 1)
-    return (batch for batch, _ in _prepared(evenly, (log, state), {}, prepare))
+    learned = int(sum(span.size for span in page_spans(log)) * (1.0 - latest_share))
+    return (part.batch for part in _prepared(_evenly(0, learned, most), (log, state), None, prepare))
+
+
+def _evenly(first: int, last: int, most: int) -> NDArray[np.int64]:
+    wanted = min(most, last - first)
+    return first + np.arange(wanted) * (last - first) // max(wanted, 1)
 
 
 def _prepared(
-    places: NDArray[np.int64], known: tuple[Log, State], gains: Mapping[str, float], prepare: Sequence[Stage]
-) -> Iterator[tuple[Batch, NDArray[np.float64]]]:
+    places: NDArray[np.int64],
+    known: tuple[Log, State],
+    gains: Mapping[str, float] | None,
+    prepare: Sequence[Stage],
+) -> Iterator[Part]:
+    """gains: None reads nothing of what was earned."""
     log, state = known
     for pages in pages_at(log, places):
-        for _, batch, earned in _batches(pages, shown_cells(pages, log, gains), state):
-            yield _run(prepare or plain_preparation(state), batch), earned
+        cells = bare_cells(pages) if gains is None else shown_cells(pages, log, gains)
+        for part in _batches(pages, cells, state):
+            yield replace(part, batch=_run(prepare or plain_preparation(state), part.batch))
 
 
 def judged_rows(log: Log, state: State, features: FeatureSet, *, prepare: Sequence[Stage] = ()) -> Rows:
@@ -169,12 +191,12 @@ def _rows(
     state, features = known
     values, grade = [np.empty((0, len(names(state.clock, state.declared))), dtype=np.float32)], [np.empty(0)]
     item, history = [np.empty(0, dtype=np.int32)], np.full((len(requests), LENGTH), -1, dtype=np.int32)
-    for numbers, batch, grades_ in _batches(requests, cells, state):
-        ready = _run(prepare or plain_preparation(state), batch)
-        values.append(features.values(ready, state)[batch.mask])
-        grade.append(grades_[batch.mask])
-        item.append(batch.item[batch.mask])
-        history[numbers] = past_items(ready, state)
+    for part in _batches(requests, cells, state):
+        ready, mask = _run(prepare or plain_preparation(state), part.batch), part.batch.mask
+        values.append(features.values(ready, state)[mask])
+        grade.append(part.grade[mask])
+        item.append(part.batch.item[mask])
+        history[part.numbers] = past_items(ready, state)
     request = cells["row"].to_numpy().astype(np.int64)
     inputs = Inputs(np.concatenate(values), np.concatenate(item), request, history)
     placed = Placed(cells["position"].to_numpy(), cells["chance"].to_numpy())
@@ -187,23 +209,24 @@ def past_items(batch: Batch, state: State) -> NDArray[np.int32]:
     return past_of(state, subject_key, batch.request("tick"), batch.request("time")).item
 
 
-def _batches(
-    requests: pl.DataFrame, cells: pl.DataFrame, state: State
-) -> Iterator[tuple[NDArray[np.int64], Batch, NDArray[np.float64]]]:
-    """Requests by hundreds: their numbers, the batch, and the grades `[R, K]`; requests that showed nothing are out."""
+def _batches(requests: pl.DataFrame, cells: pl.DataFrame, state: State) -> Iterator[Part]:
+    """Requests by hundreds; those that showed nothing are out."""
     about = request_columns(requests, state)
     cells = cells.select(
-        "row", pl.col("grade").fill_null(0.0), item=pl.Series(state.catalogue.dense(cells["item_id"]), dtype=pl.Int32)
+        "row",
+        "position",
+        pl.col("grade").fill_null(0.0),
+        item=pl.Series(state.catalogue.dense(cells["item_id"]), dtype=pl.Int32),
     )
     bounds = cells["row"].to_numpy()
     for first in range(0, len(requests), REQUESTS_AT_ONCE):
         low, high = np.searchsorted(bounds, [first, first + REQUESTS_AT_ONCE])
         if low == high:
             continue
-        part = pad(cells[int(low) : int(high)], "row", ["item", "grade"])
-        item = np.where(part.mask, part["item"], -1).astype(np.int32)
+        part = pad(cells[int(low) : int(high)], "row", ["item", "grade", "position"])
+        item, place = (np.where(part.mask, part[name], -1).astype(np.int32) for name in ("item", "position"))
         rows = part.keys.to_numpy()
-        yield rows, Batch({name: array[rows] for name, array in about.items()}, item, {}), part["grade"]
+        yield Part(rows, Batch({name: array[rows] for name, array in about.items()}, item, {}), part["grade"], place)
 
 
 def _objects(column: pl.Series) -> NDArray[Any]:

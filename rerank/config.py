@@ -26,7 +26,7 @@ class ListwiseConfig(Config):
         le=1,
         description="latest pages it learns from and is judged on; the ranker must not have learned from them",
     )
-    most_pages: int = Field(default=20_000, ge=1, description="latest pages it learns from and is judged on, at most")
+    most_pages: int = Field(default=12_000, ge=1, description="latest pages it learns from and is judged on, at most")
     learn_share: float = Field(default=0.65, gt=0, lt=1, description="first share of them, learned from, not judged")
     least_pages: int = Field(default=500, ge=1, description="pages with a positive to learn from, at least")
     errors: float = Field(

@@ -86,15 +86,19 @@ class TowerConfig(Channel):
         default=32_768, ge=64, le=4_194_304, description="rows of the table of hashed words and labels"
     )
     history: int = Field(default=20, ge=1, le=50, description="latest actions of the subject that are read")
-    epochs: int = Field(default=6, ge=1, description="passes over the pairs, at most; what is held out says how many")
+    epochs: int = Field(
+        default=6,
+        ge=1,
+        description="passes over the pairs, at most; half as many over a large log; what is held out says how many",
+    )
     patience: int = Field(default=2, ge=1, description="passes without improvement before training stops")
     most_pairs: int = Field(default=100_000, ge=1, description="pairs of one pass, drawn anew for each")
-    batch: int = Field(default=1024, ge=2, description="pairs of one step, each a negative of the others")
-    uniform: int = Field(default=1024, ge=0, description="further negatives of a step, drawn evenly from all items")
+    batch: int = Field(default=512, ge=2, description="pairs of one step, each a negative of the others")
+    uniform: int = Field(default=512, ge=0, description="further negatives of a step, drawn evenly from all items")
     id_dropout: float = Field(
         default=0.1, ge=0, lt=1, description="share of items shown without their id, so that new ones can be told"
     )
-    learning_rate: float = Field(default=0.003, gt=0, description="of Adam")
+    learning_rate: float = Field(default=0.01, gt=0, description="of Adam at first; it falls to 0 over the passes")
     index: VectorConfig = Field(default=VectorConfig(), description="how the nearest vectors are looked up")
 
 

@@ -1,6 +1,7 @@
 """The job of the two towers: learn from all but the latest, see what is found of that, then go on with everything."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,8 @@ LEAST: Final = 100  # pairs below which there is nothing to learn
 _JUDGED = 500  # held-out requests of a kind that say when to stop
 _DEEP = 100
 _FURTHER = 3  # of so many passes, one more over everything
+_TOGETHER = 200_000  # pairs of all passes, up to which they are few
+_AGAIN = 0.5  # share of the learning rate at which they begin
 _ROWS_AT_ONCE = 256
 
 
@@ -64,8 +67,8 @@ def fit_towers(
     }
     metrics = _measured(there, found, config)
     learner.widen(state, _chosen(pairs, state))
-    for _ in range(max(1, round(passes / _FURTHER))):
-        learner.epoch(pairs)
+    for pace in _paces(max(1, round(passes / _FURTHER)), _AGAIN):
+        learner.epoch(pairs, pace)
     for name, items in found.items():
         np.save(folder / name, items, allow_pickle=False)
     metrics |= _save(learner, pairs, folder)
@@ -86,8 +89,8 @@ def _chosen(pairs: Pairs, state: State) -> NDArray[np.int64]:
 def _until_best(learner: Learner, known: Pairs, held: list[HeldOut]) -> int:
     """Train until recall falls, and go back to the best; returns after how many passes that was."""
     best, best_at, kept = -1.0, 0, learner.towers.state_dict()
-    for passed in range(1, learner.config.epochs + 1):
-        learner.epoch(known)
+    for passed, pace in enumerate(_paces(_passes(len(known), learner.config.epochs)), 1):
+        learner.epoch(known, pace)
         recall = float(np.mean([_recall(learner, each) for each in held]))
         if recall > best:
             kept = {name: value.clone() for name, value in learner.towers.state_dict().items()}
@@ -96,6 +99,16 @@ def _until_best(learner: Learner, known: Pairs, held: list[HeldOut]) -> int:
             break
     learner.towers.load_state_dict(kept)
     return best_at
+
+
+def _passes(pairs: int, most: int) -> int:
+    """All that are allowed while the pairs of them together are few, at least half of them."""
+    return max(-(-most // 2), min(most, _TOGETHER // pairs))
+
+
+def _paces(passes: int, first: float = 1.0) -> list[tuple[float, float]]:
+    """Share of the learning rate at the start and the end of each pass: it falls to 0 in a straight line."""
+    return list(pairwise(np.linspace(first, 0.0, passes + 1).tolist()))
 
 
 def _recall(learner: Learner, held: HeldOut) -> float:

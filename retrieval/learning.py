@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.nn import seeded
 from pipeline.state import State
@@ -64,15 +65,20 @@ class Learner:
             self.towers.ids.weight[new] = self.towers.ids.weight[UNKNOWN_ID].clone()
         self.state, self.own = state, self._tensor(own)
 
-    def epoch(self, pairs: Pairs) -> float:
-        """One pass over at most `most_pairs` of the pairs; the mean loss."""
+    def epoch(self, pairs: Pairs, pace: tuple[float, float] = (1.0, 1.0)) -> float:
+        """One pass over at most `most_pairs` of the pairs; the mean loss.
+
+        pace: share of the learning rate at the first step, and at the one after the last; straight between them.
+        """
         order = self.random.permutation(len(pairs))[: self.config.most_pairs]
         share = np.bincount(pairs.item, minlength=len(self.own)) / max(len(pairs), 1)
         batch = min(self.config.batch, len(order))
         expected = log_expected(torch.from_numpy(share).to(self.device), batch, self.config.uniform).to(torch.float32)
         self.towers.train()
         losses = []
-        for first in range(0, len(order) - batch + 1, batch):
+        starts = range(0, len(order) - batch + 1, batch)
+        for first, rate in zip(starts, np.linspace(*pace, len(starts), endpoint=False), strict=True):
+            self.optimizer.param_groups[0]["lr"] = self.config.learning_rate * float(rate)
             rows = pairs.rows(np.sort(order[first : first + batch]))
             loss = self._loss(rows, rows.asked(self.state, self.spec.history), expected)
             self.optimizer.zero_grad()
@@ -87,12 +93,11 @@ class Learner:
         needed, place = np.unique(np.concatenate([asked.history.ravel(), candidate]), return_inverse=True)
         context = self._contexts(np.maximum(needed, 0))
         history = self._tensor(place[: asked.history.size].reshape(asked.history.shape))
-        chosen = self._tensor(candidate)
         item = self.towers.item(context[self._tensor(place[asked.history.size :])])
-        score = self.towers.scores(self._users(context[history], asked), item)
-        subject = self._tensor(rows.subject_key)
-        hit = accidental_hits(subject, self._tensor(rows.item.astype(np.int64)), chosen)
-        return sampled_softmax(score, expected[chosen], hit)
+        user = self.towers.louder(self._users(functional.embedding(history, context), asked))
+        subject, own = self._tensor(rows.subject_key), self._tensor(rows.item)
+        hit = accidental_hits(subject, own, self._tensor(candidate.astype(np.int32)))
+        return sampled_softmax(user, item, expected[self._tensor(candidate)], hit)
 
     def _users(self, history: Tensor, asked: Asked) -> Tensor:
         known = self._tensor((asked.history >= 0).astype(np.float32))

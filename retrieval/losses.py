@@ -24,15 +24,18 @@ def accidental_hits(subject: Tensor, item: Tensor, candidate: Tensor) -> Tensor:
     """
     hit = candidate[None, :] == item[:, None]
     rows = len(item)
-    hit[:, :rows] |= (subject[:, None] == subject[None, :]) & (subject != 0)[:, None]
+    person = torch.where(subject == 0, -1 - torch.arange(rows, device=subject.device), subject)
+    hit[:, :rows] |= person[:, None] == person[None, :]
     hit.diagonal().fill_(False)
     return hit
 
 
-def sampled_softmax(score: Tensor, log_expected: Tensor, hit: Tensor) -> Tensor:
-    """Mean negative log-likelihood of each pair's own item among the candidates.
+def sampled_softmax(user: Tensor, item: Tensor, log_expected: Tensor, hit: Tensor) -> Tensor:
+    """Mean negative log-likelihood of each pair's own item among the candidates, scored by inner product.
 
-    score: `[B, C]`; log_expected: `[C]`, subtracted from every logit, the positive's included; hit: `[B, C]`, left out.
+    user: `[B, D]`; item: `[C, D]`; log_expected: `[C]`, subtracted from every logit, the positive's included; hit:
+    `[B, C]`, left out.
     """
-    logits = (score - log_expected[None, :]).masked_fill(hit, float("-inf"))
-    return functional.cross_entropy(logits, torch.arange(len(score), device=score.device))
+    bias = (-log_expected).expand(hit.shape).masked_fill(hit, float("-inf"))  # takes no part in the gradient
+    logits = torch.addmm(bias, user, item.T)
+    return functional.cross_entropy(logits, torch.arange(len(user), device=user.device))

@@ -43,9 +43,9 @@ class Towers(nn.Module):
         """`[R, D]` of words `[R, W]`, zero for none."""
         return masked_mean(self.features(words), (words > 0).to(torch.float32))
 
-    def scores(self, user: Tensor, item: Tensor) -> Tensor:
-        """`[R, M]`: cosine over temperature."""
-        return (user * self.sharpness.exp().clamp(max=_WARMEST)) @ item.T
+    def louder(self, user: Tensor) -> Tensor:
+        """`[R, D]`: requests over temperature, whose inner products with items are the logits."""
+        return user * self.sharpness.exp().clamp(max=_WARMEST)
 
 
 class ItemHead(nn.Module):

@@ -63,11 +63,12 @@ def train_fusion(
     searches = held_out_searches(log, state, seed)
     if held is None:
         return None
-    tried = search(held, config)
-    best = choose(tried)
+    final = not log.has("impression")  # without pages there is no ranker
+    tried = search(held, config, final=final)
+    best = choose(tried, final=final)
     if (found := _found(towers, RECOMMENDED, held)) is not None:
-        more = with_tower(held, config, best.fusion, found)
-        best, tried = gated(best, choose(more)), tried + more
+        more = with_tower(held, config, best.fusion, found, final=final)
+        best, tried = gated(best, choose(more, final=final)), tried + more
     metrics: dict[str, float] = {"requests": float(held.requests.size), "without_seen": float(held.unseen)}
     if lexical is not None and searches and (found := _found(towers, SEARCHED, searches)) is not None:
         more = search_trials(searches, config, LexicalIndex.open(lexical), best.fusion, found)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batch import Mask
-from pipeline.metrics.ranking import ndcg, rank_order, recall
+from pipeline.logs.partitions import DAY_MS
 from pipeline.stage import Stage
 from retrieval.config import CHANNELS, Learned, RetrievalConfig
 from retrieval.covisit import Neighbours, learn_neighbours
@@ -102,12 +102,14 @@ def trials(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours) -> li
     return tried(made, [Learned(*weights, days, half_life_days) for weights in GRID], config)
 
 
-def with_tower(held: HeldOut, config: RetrievalConfig, best: Learned, found: Found) -> list[Trial]:
+def with_tower(
+    held: HeldOut, config: RetrievalConfig, best: Learned, found: Found, *, final: bool = False
+) -> list[Trial]:
     """Fusions with the towers: their weights beside the best of the others, then the others beside the best of them."""
     chosen = _with(config.filled(best), best.days, best.half_life_days)
     made = pools(held, plain_channels(held, chosen, _neighbours(held, chosen)), found)
     first = tried(made, [best._replace(tower=weight) for weight in TOWER], config)
-    tower = choose(first).fusion.tower
+    tower = choose(first, final=final).fusion.tower
     if not tower:
         return first
     others = [best._replace(popular=popular, covisit=covisit, tower=tower) for popular, covisit in GRID]
@@ -129,7 +131,7 @@ def plain_channels(held: HeldOut, config: RetrievalConfig, neighbours: Neighbour
     )
 
 
-def search(held: HeldOut, config: RetrievalConfig) -> list[Trial]:
+def search(held: HeldOut, config: RetrievalConfig, *, final: bool = False) -> list[Trial]:
     """Trials over the days of popularity, then with the best of them over the half-lives of co-visits.
 
     What the configuration sets stays as it is; without clock time there are neither days nor half-lives.
@@ -137,13 +139,21 @@ def search(held: HeldOut, config: RetrievalConfig) -> list[Trial]:
     exact = held.state.clock == "exact"
     usual = config.filled(Learned())
     neighbours = _neighbours(held, usual)
-    days = DAYS if exact and config.popular.days is None else (usual.popular.window_days,)
+    days = _telling(held) if exact and config.popular.days is None else (usual.popular.window_days,)
     found = [trial for each in days for trial in trials(held, _with(usual, each), neighbours)]
-    best = choose(found).fusion.days
+    best = choose(found, final=final).fusion.days
     for life in HALF_LIVES if exact and config.covisit.half_life_days is None else ():
         changed = _with(usual, best, life)
         found += trials(held, changed, _neighbours(held, changed))
     return found
+
+
+def _telling(held: HeldOut) -> tuple[int, ...]:
+    """DAYS, without those longer than the shortest that holds the whole log: they count the same."""
+    first = int(held.known.time.min()) if len(held.known.time) else 0
+    span = (int(held.requests.request("time").max()) - first) / DAY_MS
+    whole = min((days for days in DAYS if days > span), default=max(DAYS))
+    return tuple(days for days in DAYS if days <= whole)
 
 
 def _with(config: RetrievalConfig, days: int, half_life_days: float | None = None) -> RetrievalConfig:
@@ -157,11 +167,21 @@ def _neighbours(held: HeldOut, config: RetrievalConfig) -> Neighbours:
     return learn_neighbours(held.known, len(held.state.catalogue), config.covisit)
 
 
-def choose(made: Sequence[Trial]) -> Trial:
-    """The best recall; of those within one standard error of it, the best NDCG, the earlier one when both are equal."""
-    best = max(made, key=lambda trial: float(trial.recall.mean()))
-    as_good = [trial for trial in made if _within_one_error(best.recall - trial.recall)]
-    return max(as_good, key=lambda trial: float(trial.ndcg.mean()))
+def choose(made: Sequence[Trial], *, final: bool = False) -> Trial:
+    """The best recall; of those within one standard error of it, the best NDCG, the earlier one when both are equal.
+
+    final: no ranker follows, so that the order of retrieval is the page: the best NDCG, and of those the best recall.
+    """
+
+    def first(trial: Trial) -> Values:
+        return trial.ndcg if final else trial.recall
+
+    def second(trial: Trial) -> Values:
+        return trial.recall if final else trial.ndcg
+
+    best = max(made, key=lambda trial: float(first(trial).mean()))
+    as_good = [trial for trial in made if _within_one_error(first(best) - first(trial))]
+    return max(as_good, key=lambda trial: float(second(trial).mean()))
 
 
 def gated(without: Trial, best: Trial) -> Trial:
@@ -176,15 +196,18 @@ def _within_one_error(lost: Values) -> bool:
 
 
 def _measured(pool: Pool, weights: tuple[float, ...], k0: float) -> Values:
-    """Recall at 100 and NDCG at 10 of one fusion: `[2, R]`."""
+    """Recall at 100 and NDCG at 10 of one fusion: `[2, R]`, from the places of the relevant candidates alone."""
     if not pool.present.shape[1]:
         return np.zeros((2, len(pool.rows)))
     used = np.flatnonzero(weights)
-    found = pool.present & (pool.ranks[..., used] > 0).any(axis=-1)
+    ranks = pool.ranks[..., used]
+    score = np.where(pool.present, rrf(ranks, np.array(weights)[used], k0), 0.0)  # 0 where no channel found it
+    row, column = np.nonzero((pool.gains > 0) & (score > 0))
+    own = score[row, column][:, None]
     # Collapsed candidates stand in the order of their ids, which is how the fusion breaks ties.
-    score = rrf(pool.ranks[..., used], np.array(weights)[used], k0)
-    order = rank_order(score, found)[:, :_DEEP]
-    top = np.take_along_axis(np.where(found, pool.gains, 0.0), order, axis=1)
-    below, mask = -np.broadcast_to(np.arange(order.shape[1]), order.shape), np.ones(order.shape, dtype=np.bool_)
-    ideal = (np.arange(pool.relevant.max(initial=1)) < pool.relevant[:, None]).astype(np.float64)
-    return np.stack([recall(top, below, mask, _DEEP, pool.relevant), ndcg(top, below, mask, _TOP, ideal=ideal)])
+    before = np.arange(score.shape[1]) < column[:, None]
+    place = np.count_nonzero((score[row] > own) | ((score[row] == own) & before), axis=1)
+    hits = np.bincount(row[place < _DEEP], minlength=len(score))
+    worth = np.where(place < _TOP, 1.0 / np.log2(place + 2.0), 0.0)
+    ideal = np.append(0.0, np.cumsum(1.0 / np.log2(np.arange(_TOP) + 2.0)))[np.minimum(pool.relevant, _TOP)]
+    return np.stack([hits / pool.relevant, np.bincount(row, worth, minlength=len(score)) / ideal])

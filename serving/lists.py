@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.batch import Array, Batch, Mask
@@ -18,38 +17,37 @@ from rerank.rules import relevance
 from rerank.stages import listed
 from serving.assembly import Parts, cascades
 
-MOST = 3_000  # requests that diversity is chosen on
+MOST = 1_500  # requests that diversity is chosen on
 _RANKED = ("rank", "listwise")  # the stages that say how relevant a candidate is
 
 
 def ranked_lists(
     parts: Parts, log: Log, state: State, prepare: Sequence[Stage], share: float, most: int = MOST
 ) -> Iterator[tuple[str, Array, Array, Array]]:
-    """Of the latest `share` of the pages, at most `most`: the cascade, and relevance, gains and items `[R, K]` as they
-    reach what diversifies.
+    """Of at most `most` pages, evenly over the latest `share`: the cascade, and relevance, gains and items `[R, K]` as
+    they reach what diversifies.
 
     A request's positive that is not among its candidates counts for nobody.
     """
     made = {name: _until(cascade, _RANKED) for name, cascade in cascades(parts, state).items()}
-    for shown, earned in latest_batches(log, state, gains=state.gains, share=_share(log, share, most), prepare=prepare):
-        for name, rows in _by_cascade(shown):
-            batch = made[name].run(_bare(shown.rows(rows))).batch
-            yield name, relevance(batch), _gains(batch.item, shown.item[rows], earned[rows]), batch.item
+    for part in latest_batches(log, state, gains=state.gains, share=share, most=most, prepare=prepare):
+        for name, rows in _by_cascade(part.batch):
+            batch = made[name].run(_bare(part.batch.rows(rows))).batch
+            yield name, relevance(batch), _gains(batch.item, part.batch.item[rows], part.grade[rows]), batch.item
 
 
 def shown_lists(
     parts: Parts, log: Log, state: State, prepare: Sequence[Stage], share: float, most: int = MOST
 ) -> Iterator[Shown]:
-    """The latest `share` of the pages, at most `most`, as they were shown, with what the ranker makes of their items.
+    """At most `most` pages, evenly over the latest `share`, as they were shown, with what the ranker makes of them.
 
     Of a page with more items than the reranker looks at, the first.
     """
     cascade = _until(cascades(parts, state)["rank"], ("rank",))
     vectors, depth = parts.features.vectors(state.catalogue), parts.settings.rerank.listwise.depth
-    for shown, earned in latest_batches(log, state, gains=state.gains, share=_share(log, share, most), prepare=prepare):
-        first = Batch(shown.requests, shown.item[:, :depth], {})
-        batch = cascade.run(Batch.of({**first.requests, "given": first.item})).batch
-        yield Shown(listed(batch, state.catalogue, vectors), earned[:, :depth], _places(log, first, state))
+    for part in latest_batches(log, state, gains=state.gains, share=share, most=most, prepare=prepare):
+        batch = cascade.run(Batch.of({**part.batch.requests, "given": part.batch.item[:, :depth]})).batch
+        yield Shown(listed(batch, state.catalogue, vectors), part.grade[:, :depth], part.place[:, :depth])
 
 
 def retrieved(parts: Parts, state: State, pages: Iterable[Batch]) -> Iterator[tuple[Batch, NDArray[np.int32]]]:
@@ -59,11 +57,6 @@ def retrieved(parts: Parts, state: State, pages: Iterable[Batch]) -> Iterator[tu
         for name, rows in _by_cascade(page):
             shown = page.rows(rows)
             yield shown, made[name].run(_bare(shown)).batch.item
-
-
-def _share(log: Log, share: float, most: int) -> float:
-    pages = log.scan("impression").select("request_id", "page").unique().collect().height
-    return min(share, most / max(pages, 1))
 
 
 def _by_cascade(shown: Batch) -> Iterator[tuple[str, Mask]]:
@@ -84,26 +77,6 @@ def _bare(shown: Batch) -> Batch:
     """The requests alone, without what was shown."""
     nothing = np.empty((shown.size, 0), dtype=np.int32)
     return Batch.of({**shown.requests, "given": nothing})
-
-
-def _places(log: Log, shown: Batch, state: State) -> NDArray[np.int32]:
-    """`[R, K]`: where each item stood, -1 where the log does not say."""
-    time = shown.request("time")
-    columns = ["request_id", "order", "items"]
-    pages = log.frame("impression", since=int(time.min()), before=int(time.max()) + 1, columns=columns)
-    cells = pages.explode("items").select(
-        "request_id",
-        pl.col("items").struct.field("item_id"),
-        place=pl.when(pl.col("order") != "unknown").then(pl.col("items").struct.field("position")).fill_null(-1),
-    )
-    cells = cells.with_columns(item=pl.Series(state.catalogue.dense(cells["item_id"]), dtype=pl.Int32))
-    row, column = np.nonzero(shown.mask)
-    wanted = pl.DataFrame({"request_id": shown.request("id")[row].tolist(), "item": shown.item[row, column]})
-    first = cells.unique(["request_id", "item"], keep="first", maintain_order=True)
-    found = wanted.join(first, on=["request_id", "item"], how="left", maintain_order="left")
-    place = np.full(shown.item.shape, -1, dtype=np.int32)
-    place[row, column] = found["place"].fill_null(-1).to_numpy()
-    return place
 
 
 def _gains(item: NDArray[np.int32], shown: NDArray[np.int32], earned: Array) -> Array:

@@ -34,6 +34,8 @@ def query_columns(state: State, item: Items, tick: Ints, query_key: Keys, ctr: F
     asked = query_key != 0
     if not asked.any():
         return {}
+    if len(tick) == 1:
+        return _of_one_query(state, item[0], (int(tick[0]), int(query_key[0])), ctr)
     layers = state.pairs["query_items"]
     counts = layers.at(query_key, item, tick).astype(np.float64)
     shown, clicked, positive = (counts[..., layers.place(name)] for name in ("shown", "clicked", "positive"))
@@ -47,9 +49,37 @@ def segment_columns(state: State, item: Items, tick: Ints, segment_key: Keys, lo
     known = segment_key != 0
     if not known.any():
         return {}
+    if len(tick) == 1:
+        return _of_one_segment(state, item[0], (int(tick[0]), int(segment_key[0])), log_all)
     positive = positives(state.pairs["segments"], segment_key, item, tick)
     values = (np.log1p(positive), positive / (np.expm1(log_all) + TASTE_STRENGTH))
     return _where(known[:, None], SEGMENT_NAMES, values)
+
+
+def _of_one_query(state: State, item: Items, at: tuple[int, int], ctr: Floats) -> Columns:
+    """One request: only the items that have a count at all are worked out. item: `[K]`; at: the tick, and the key."""
+    tick, query_key = at
+    layers = state.pairs["query_items"]
+    where, counts = layers.under(query_key, item, tick)
+    each = (counts[:, layers.place(name)].astype(np.float64) for name in ("shown", "clicked", "positive"))
+    shown, clicked, positive = each
+    rate, logs = ctr.copy(), np.zeros((2, 1, len(item)))
+    rate[0, where] = smoothed(clicked, shown, ctr[0].take(where), QUERY_STRENGTH)
+    logs[0, 0, where], logs[1, 0, where] = np.log1p(shown), np.log1p(positive)
+    times = np.log1p(state.counters["queries"].of_one(query_key, tick))
+    return dict(zip(QUERY_NAMES, (rate, *logs, times), strict=True))
+
+
+def _of_one_segment(state: State, item: Items, at: tuple[int, int], log_all: Floats) -> Columns:
+    """As `_of_one_query`."""
+    tick, segment_key = at
+    layers = state.pairs["segments"]
+    where, counts = layers.under(segment_key, item, tick)
+    positive = counts[:, layers.place("positive")].astype(np.float64)
+    values = np.zeros((2, 1, len(item)))
+    values[0, 0, where] = np.log1p(positive)
+    values[1, 0, where] = positive / (np.expm1(log_all[0].take(where)) + TASTE_STRENGTH)
+    return dict(zip(SEGMENT_NAMES, values, strict=True))
 
 
 def taste_columns(state: State, few: "Few", tick: Ints, subject_key: Keys) -> Columns:
@@ -60,7 +90,13 @@ def taste_columns(state: State, few: "Few", tick: Ints, subject_key: Keys) -> Co
     known = subject_key != 0
     if not known.any():
         return {}
-    each = positives(state.pairs["affinity"], subject_key, np.append(few.keys, 0)[None], tick)
+    layers, keys = state.pairs["affinity"], np.append(few.keys, 0)
+    if len(tick) == 1:
+        where, some = layers.under(int(subject_key[0]), keys, int(tick[0]))
+        each = np.zeros((1, len(keys)))
+        each[0, where] = some[:, layers.place("positive")]
+    else:
+        each = positives(layers, subject_key, keys[None], tick)
     total = each[:, -1]
     share = each[:, :-1] / (total + TASTE_STRENGTH)[:, None]
     share[~known] = np.nan
@@ -74,10 +110,10 @@ class Few:
     keys: `[F]`, 0 = no such group.
     """
 
-    def __init__(self, group: NDArray[np.int32], groups: Keys) -> None:
-        """group: `[R, K, D]`, places in `groups` `[G]`."""
+    def __init__(self, group: NDArray[np.intp], groups: Keys) -> None:
+        """group: `[D, R, K]`, places in `groups` `[G]`."""
         asked = np.zeros(len(groups), dtype=np.bool_)
-        asked[group] = True
+        asked[group.reshape(-1)] = True
         self.which = np.flatnonzero(asked)
         self.keys = groups[self.which]
         self._group = group
@@ -87,11 +123,9 @@ class Few:
         """Values `[R, F]` of each group as one column `[R, K]` a name, for the first of the D groups; nan for none."""
         spread = np.full((len(values), self._size), np.nan, dtype=np.float32)
         spread[:, self.which] = np.where(self.keys != 0, values, np.nan)
-        if len(values) == 1:
-            found = spread[0].take(self._group[..., : len(names)])
-        else:
-            found = spread[np.arange(len(values))[:, None, None], self._group[..., : len(names)]]
-        return {name: found[..., place] for place, name in enumerate(names)}
+        row = np.arange(0, spread.size, self._size)[:, None]
+        found = spread.reshape(-1).take(self._group[: len(names)] + row)
+        return dict(zip(names, found, strict=True))
 
 
 def positives(layers: PairLayers, major: Keys, minor: NDArray[np.integer], tick: Ints) -> Floats:

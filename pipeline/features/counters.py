@@ -43,6 +43,15 @@ class Counters(Run):
             found.reshape(-1, len(self.names))[asked[own]] = self.total[row[own]]
         return found
 
+    def of_one(self, key: int, tick: int) -> NDArray[np.int32]:
+        """`[A]`: as `at`, of one key."""
+        place = int(self.keys.searchsorted(key))
+        if place == len(self.keys) or self.keys[place] != key:
+            return np.zeros(len(self.names), dtype=np.int32)
+        low, high = self.start.item(place), self.start.item(place + 1)
+        row = low + int(self.code[low:high].searchsorted(min(max(tick, 0), TICK_MASK), side="right")) - 1
+        return self.total[row] if row >= low else np.zeros(len(self.names), dtype=np.int32)
+
     def first(self, key: Keys) -> Ticks:
         """The first tick that counts anything of a key, `UNCOUNTED` for unknown keys; shape as `key`."""
         if not len(self.keys):

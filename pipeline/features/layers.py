@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.features.counters import Counters, Ticks
 from pipeline.features.ids import Keys
 from pipeline.features.pairs import PairCounters
-from pipeline.features.runs import Run
+from pipeline.features.runs import Run, coded
 from pipeline.features.sequences import Ms, Past, Sequences
 
 _FOLD = 50_000  # rows in the recent layer before it is folded into the base
@@ -56,6 +56,11 @@ class CounterLayers(_Layers[Counters]):
         base = self.base.at(key, tick)
         return base + self.recent.at(key, tick) if len(self.recent.keys) else base
 
+    def of_one(self, key: int, tick: int) -> NDArray[np.int32]:
+        """As `Counters.of_one`."""
+        base = self.base.of_one(key, tick)
+        return base + self.recent.of_one(key, tick) if len(self.recent.keys) else base
+
     def first(self, key: Keys) -> Ticks:
         """As `Counters.first`."""
         base = self.base.first(key)
@@ -75,6 +80,23 @@ class PairLayers(_Layers[PairCounters]):
         """As `PairCounters.at`."""
         base = self.base.at(major, minor, tick)
         return base + self.recent.at(major, minor, tick) if len(self.recent.keys) else base
+
+    def under(self, major: int, minor: NDArray[np.integer], tick: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """Of one major key: the places `[H]` in `minor` `[K]` that anything may be known of, and the counts `[H, A]`;
+        all others have none."""
+        wanted = coded(minor, np.array(tick))
+        place, counts = self.base.under(major, wanted)
+        if not len(self.recent.keys):
+            return place, counts
+        more, counted = self.recent.under(major, wanted)
+        if not len(more):
+            return place, counts
+        both, known = np.zeros((len(wanted), len(self.names)), dtype=np.int32), np.zeros(len(wanted), dtype=np.bool_)
+        both[place] = counts
+        both[more] += counted
+        known[place] = known[more] = True
+        place = known.nonzero()[0]
+        return place, both.take(place, axis=0)
 
     def window(self, major: Keys, minor: NDArray[np.integer], tick: Ticks, ticks: int) -> NDArray[np.int32]:
         """As `PairCounters.window`."""
@@ -105,8 +127,14 @@ class SequenceLayers:
         if self.recent is None or not len(self.recent.item):
             return base
         recent = self.recent.last(key, now, n, received)
+        if (recent.item[:, -1] < 0).all():
+            return base
+        if (base.item[:, -1] < 0).all():
+            return recent
         item = np.concatenate([base.item, recent.item], axis=1)
         action = np.concatenate([base.action, recent.action], axis=1)
         time = np.concatenate([base.time, recent.time], axis=1)
         order = np.lexsort((action, item, time, item >= 0), axis=1)[:, -n:]
+        if len(order) == 1:
+            return Past(*(array.take(order[0], axis=1) for array in (item, action, time)))
         return Past(*(np.take_along_axis(array, order, axis=1) for array in (item, action, time)))

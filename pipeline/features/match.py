@@ -7,6 +7,7 @@ Letters: M (query, item) pairs, T terms of the longest query, W tokens of the lo
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
@@ -17,16 +18,28 @@ from numpy.typing import NDArray
 from pipeline.batch import Mask
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ArtifactError
-from pipeline.features.texts import LONGEST_TITLE, Bits, Field, Hashes, TextMemory, Texts, letters_of, word
+from pipeline.features.texts import (
+    LETTERS,
+    LONGEST_TITLE,
+    NO_TOKEN,
+    Bits,
+    Field,
+    Hashes,
+    TextMemory,
+    Texts,
+    letters_of,
+    word,
+)
 
 K1: Final = 1.2
 B: Final = 0.75
 TITLE_WEIGHT: Final = 2.0
 MOST_TERMS: Final = 16
 _CELLS_AT_ONCE = 2**21  # of (term, token of a title, pair)
-_PLACES = (np.uint32(1) << np.arange(LONGEST_TITLE, dtype=np.uint32))[:, None]
-_NOWHERE = 32  # the place of a term no bit is set for
-_NAN = np.float32(np.nan)
+_EIGHT = (np.uint8(1) << np.arange(8, dtype=np.uint8))[:, None]
+# The place of a term; it is 32 where no bit is set.
+_AT = np.append(np.arange(32, dtype=np.float32), np.float32(np.nan))
+_ONES = np.ones(LETTERS, dtype=np.float32)
 Counts = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
@@ -49,6 +62,12 @@ MATCH_NAMES: Final = (
     "letters_covered",
     "title_tokens",
 )
+
+
+class _Sum(IntEnum):
+    """What is added up over the terms of a query."""
+
+    TITLE, TEXT, ALL, FOUND, ANY, CLOSE, HAS, TIMES, NUMBERS, BIGRAMS = range(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +123,13 @@ class TextStats:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What a term's weight in an item depends on, `[N]` each: k1 (1 - b + b length / mean length) of both fields, the
-    title's length, and how many letter triples it has."""
+    """What a term's weight in an item depends on. idf: `[V + 1, 2]`, of the words of stats and of any other; the rest
+    `[N]` each: k1 (1 - b + b length / mean length) of both fields, the title's length but at least 1, and how many
+    letter triples it has."""
 
     texts: Texts
+    stats: TextStats
+    idf: Floats
     title_norm: Floats
     text_norm: Floats
     length: Floats
@@ -116,8 +138,17 @@ class _About:
     @classmethod
     def of(cls, texts: Texts, stats: TextStats) -> "_About":
         norms = [_norm(part, mean) for part, mean in zip((texts.title, texts.text), stats.mean_length, strict=True)]
-        letters = np.add.reduce(np.bitwise_count(texts.letters), axis=1, dtype=np.float32)
-        return cls(texts, norms[0], norms[1], texts.title.length.astype(np.float32), letters)
+        letters = _counted(texts.letters)
+        idf = stats.idf(np.append(stats.hashes, NO_TOKEN)).astype(np.float32)
+        return cls(texts, stats, idf, norms[0], norms[1], np.maximum(texts.title.length, 1).astype(np.float32), letters)
+
+    def idf_of(self, hashes: Hashes) -> Floats:
+        """`[..., 2]`: `TextStats.idf`, looked up."""
+        known, rare = self.stats.hashes, len(self.stats.hashes)
+        place = known.searchsorted(hashes)
+        if rare:
+            place = np.where(known.take(place, mode="clip") == hashes, place, rare)
+        return self.idf.take(place, axis=0)
 
 
 def _norm(part: Field, mean: float) -> Floats:
@@ -163,10 +194,11 @@ class Matcher:
             out[:] = np.nan
         if not there.any():
             return out
-        texts, query = self.memory.of(catalogue), _Query.of(terms, self.stats)
+        texts = self.memory.of(catalogue)
         about = self.about.of(texts, self.stats)
+        query = _Query.of(terms, about)
         if len(terms) == 1 and there.all():
-            _match(query, np.zeros(1, dtype=np.intp), item[0], texts, about, out[0])
+            _match(query, slice(None), item[0], texts, about, out[0])
             return out
         rows, columns = np.nonzero(there)
         step = max(1, _CELLS_AT_ONCE // (query.hashes.shape[1] * LONGEST_TITLE))
@@ -196,7 +228,7 @@ class _Query:
     letters: Bits
 
     @classmethod
-    def of(cls, terms: Sequence[Sequence[str]], stats: TextStats) -> "_Query":
+    def of(cls, terms: Sequence[Sequence[str]], about: _About) -> "_Query":
         lines = [list(dict.fromkeys(line))[:MOST_TERMS] for line in terms]
         length = np.array([len(line) for line in lines], dtype=np.int64)
         shape = (len(lines), int(length.max(initial=0)))
@@ -206,42 +238,37 @@ class _Query:
             for place, token in enumerate(line):
                 known = word(token)
                 hashes[row, place], shapes[row, place], number[row, place] = known.hash, known.shape, known.number
-        return cls(hashes, shapes, number, stats.idf(hashes).astype(np.float32), length, letters_of(lines))
+        return cls(hashes, shapes, number, about.idf_of(hashes), length, letters_of(lines))
 
 
 def _match(
-    query: _Query, row: NDArray[np.intp], item: NDArray[np.int32], texts: Texts, about: "_About", out: Floats
+    query: _Query, row: NDArray[np.intp] | slice, item: NDArray[np.int32], texts: Texts, about: _About, out: Floats
 ) -> None:
-    """Into out `[M, len(MATCH_NAMES)]`, for items `[M]` and their requests `row`: `[M]`, or `[1]` for one of all.
+    """Into out `[M, len(MATCH_NAMES)]`, for items `[M]` and their requests `row`: `[M]`, or all of it for one request.
 
     A title is at most 32 tokens long, so the places a term stands at are the bits of one number.
     """
+    hashes, number, length = query.hashes[row].T, query.number[row].T, query.length[row]
     at = texts.title.padded(item)
-    length, hashes, number = query.length[row], query.hashes[row].T, query.number[row].T
-    title, titles = texts.title.tokens.take(at), np.maximum(about.length.take(item), np.float32(1))
-    equal = title == hashes[:, None]
-    bits = np.add.reduce(np.multiply(equal, _PLACES[: len(at)], dtype=np.uint32), axis=1, dtype=np.uint32)
+    titles, bits = about.length.take(item), _places_of(texts.title.tokens.take(at) == hashes[:, None])
     has, times, place = bits != 0, np.bitwise_count(bits), np.bitwise_count((bits & -bits) - np.uint32(1))
-    in_text = _times_in(texts.text, item, query.hashes[row])
-    close = _closest(texts, at, query.shapes[row].T)
+    one = isinstance(row, slice)
+    in_text = texts.times_in_text(hashes[:, 0], item) if one else texts.text.times_in(hashes, item)
+    close, real = _closest(texts, at, query.shapes[row].T), np.arange(len(bits))[:, None] < length
     idf = query.idf[row].transpose(2, 1, 0)
-    real = np.arange(len(bits))[:, None] < length
-    sums = np.empty((len(bits), 6, len(item)), dtype=np.float32)
-    sums[:, 0] = idf[0] * _saturated(times.astype(np.float32), about.title_norm.take(item))
-    sums[:, 1] = idf[1] * _saturated(in_text, about.text_norm.take(item))
-    sums[:, 2] = idf[0] * real
-    sums[:, 3] = sums[:, 2] * has
-    sums[:, 4] = sums[:, 2] * (has | (in_text > 0))
-    sums[:, 5] = close * real
-    title_bm25, text_bm25, idf_all, idf_found, idf_any, close_all = _summed(sums)
+    each = np.zeros((len(bits), len(_Sum), len(item)), dtype=np.float32)
+    each[:, _Sum.TITLE] = idf[0] * _saturated(times.astype(np.float32), about.title_norm.take(item))
+    each[:, _Sum.TEXT] = idf[1] * _saturated(in_text, about.text_norm.take(item))
+    each[:, _Sum.ALL] = idf[0] * real
+    np.multiply(each[:, _Sum.ALL], has, out=each[:, _Sum.FOUND])
+    np.multiply(each[:, _Sum.ALL], has | (in_text > 0), out=each[:, _Sum.ANY])
+    np.multiply(close, real, out=each[:, _Sum.CLOSE])
+    each[:, _Sum.HAS], each[:, _Sum.TIMES], each[:, _Sum.NUMBERS] = has, times, number & has
+    each[1:, _Sum.BIGRAMS] = ((bits[:-1] << np.uint32(1)) & bits[1:]) != 0
+    title_bm25, text_bm25, idf_all, idf_found, idf_any, close_all, found, covered, numbers, bigrams = _summed(each)
     final = (length - 1, np.arange(len(item)))
-    first, last = np.minimum.reduce(place, axis=0), place[final]
-    terms, found = length.astype(np.float32), np.add.reduce(has, axis=0, dtype=np.float32)
-    bigrams = np.add.reduce(((bits[:-1] << np.uint32(1)) & bits[1:]) != 0, axis=0, dtype=np.float32)
-    numbers = np.add.reduce(number, axis=0, dtype=np.float32)
-    numbers_found = np.add.reduce(number & has, axis=0, dtype=np.float32)
-    asked = np.add.reduce(np.bitwise_count(query.letters[row]), axis=1, dtype=np.float32)
-    shared = _shared(query.letters[row], texts.letters.take(item, axis=0))
+    terms, asked = length.astype(np.float32), _counted(query.letters[row])
+    shared = _counted(query.letters[row] & texts.letters.take(item, axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = (
             title_bm25,
@@ -251,11 +278,11 @@ def _match(
             idf_any / idf_all,
             found == terms,
             has[final],
-            numbers_found / numbers,
+            numbers / np.add.reduce(number, axis=0, dtype=np.float32),
             bigrams / (terms - 1),
-            np.add.reduce(times, axis=0, dtype=np.float32) / titles,
-            np.where(first < _NOWHERE, first / titles, _NAN),
-            np.where(last < _NOWHERE, last / titles, _NAN),
+            covered / titles,
+            _AT.take(np.minimum.reduce(place, axis=0)) / titles,
+            _AT.take(place[final]) / titles,
             close_all / terms,
             np.minimum.reduce(np.where(real, close, np.float32(1)), axis=0),
             np.float32(2) * shared / np.maximum(asked + about.letters.take(item), 1),
@@ -266,6 +293,16 @@ def _match(
         out[:, column] = values
 
 
+def _places_of(equal: Mask) -> NDArray[np.uint32]:
+    """`[T, M]`: the places of titles where `[T, W, M]` holds as bits, eight at a time."""
+    bits = np.zeros((len(equal), equal.shape[2]), dtype=np.uint32)
+    for start in range(0, equal.shape[1], 8):
+        eight = equal[:, start : start + 8].view(np.uint8)
+        some = np.bitwise_or.reduce(eight * _EIGHT[: eight.shape[1]], axis=1)
+        bits |= some.astype(np.uint32) << np.uint32(start)
+    return bits
+
+
 def _summed(terms: Floats) -> Floats:
     """Added up over the first axis one after the other, so that the bits do not depend on how much there is."""
     total: Floats = terms[0]
@@ -274,32 +311,20 @@ def _summed(terms: Floats) -> Floats:
     return total
 
 
-def _times_in(part: Field, item: NDArray[np.int32], hashes: Hashes) -> Floats:
-    """`[T, M]`: how often each term is in the text. hashes: `[M, T]`, or `[1, T]` for one query of all."""
-    words, ends = part.spans(item)
-    times = np.empty((hashes.shape[1], len(item)), dtype=np.float32)
-    for place, term in enumerate(hashes.T):
-        each = term if len(term) == 1 else np.repeat(term, part.length[item])
-        hits = ends.searchsorted(np.flatnonzero(words == each), side="right")
-        times[place] = np.bincount(hits, minlength=len(item))
-    return times
-
-
 def _saturated(times: Floats, norm: Floats) -> Floats:
     return np.asarray(times * np.float32(K1 + 1.0) / (times + norm))
 
 
 def _closest(texts: Texts, at: NDArray[np.int64], shapes: Bits) -> Floats:
     """`[T, M]`: the largest Dice coefficient of letter pairs between a term `[T, 1 or M]` and a token of the title."""
-    shared = np.bitwise_count(texts.shapes.take(at) & shapes[:, None])
-    sizes = texts.sizes.take(at) + np.maximum(np.bitwise_count(shapes), np.uint8(1))[:, None]
-    best = np.maximum.reduce(np.divide(shared, sizes, dtype=np.float32), axis=1)
-    return np.asarray(np.float32(2.0) * best)
+    shared = np.bitwise_count(texts.shapes.take(at) & shapes[:, None]).astype(np.float32)
+    shared /= texts.sizes.take(at) + np.maximum(np.bitwise_count(shapes), 1).astype(np.float32)[:, None]
+    return np.asarray(np.float32(2.0) * np.maximum.reduce(shared, axis=1))
 
 
-def _shared(query: Bits, title: Bits) -> Floats:
-    """`[M]`: letter triples of both, from bits `[M, LETTERS]`."""
-    return np.asarray(np.add.reduce(np.bitwise_count(query & title), axis=1, dtype=np.float32))
+def _counted(bits: Bits) -> Floats:
+    """`[M]`: how many bits `[M, LETTERS]` are set; whole numbers, whose sum has the same bits in any order."""
+    return np.asarray(np.bitwise_count(bits).astype(np.float32) @ _ONES)
 
 
 def _distinct(part: Field) -> Hashes:

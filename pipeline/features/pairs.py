@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.features.counters import Ticks
 from pipeline.features.ids import Keys
-from pipeline.features.runs import TICK_BITS, Names, Run, coded
+from pipeline.features.runs import TICK_MASK, Names, Run, coded
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,25 @@ class PairCounters(Run):
         found = np.zeros((rows, minor.shape[1], len(self.names)), dtype=np.int32)
         if not len(self.keys) or not rows:
             return found
-        place = np.minimum(self.keys.searchsorted(major), len(self.keys) - 1)
         wanted = np.broadcast_to(coded(minor, tick[:, None]), found.shape[:2])
-        # A search in each one's slice beats bisecting all of them at once, which has to walk through the whole.
-        for row in np.flatnonzero(self.keys[place] == major):
-            low, high = self.start[place[row]], self.start[place[row] + 1]
-            own, asked = self.code[low:high], wanted[row]
-            last = own.searchsorted(asked, side="right") - 1
-            hit = np.flatnonzero((last >= 0) & (own[last] >> TICK_BITS == asked >> TICK_BITS))
-            found[row, hit] = self.total[low + last[hit]]
+        for row, each in enumerate(major.tolist()):
+            hit, counts = self.under(each, wanted[row])
+            found[row, hit] = counts
         return found
+
+    def under(self, major: int, wanted: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """The places `[H]` in `wanted`, codes `[K]` of minor keys and ticks, of what is known of one major key, and
+        the counts `[H, A]`. A search in the slice of one beats bisecting all at once, which walks through the whole;
+        it is quickest for sorted codes."""
+        place = int(self.keys.searchsorted(major))
+        if place == len(self.keys) or self.keys[place] != major:
+            return np.empty(0, dtype=np.intp), np.empty((0, len(self.names)), dtype=np.int32)
+        low, high = self.start.item(place), self.start.item(place + 1)
+        own = self.code[low:high]
+        last = np.maximum(own.searchsorted(wanted, side="right") - 1, 0)
+        code = own.take(last)
+        hit = ((code <= wanted) & ((code ^ wanted) <= TICK_MASK)).nonzero()[0]
+        return hit, self.total[low:high].take(last.take(hit), axis=0)
 
     def window(self, major: Keys, minor: NDArray[np.integer], tick: Ticks, ticks: int) -> NDArray[np.int32]:
         """Counts of the `ticks` ticks up to `tick`; shapes as `at`."""

@@ -52,10 +52,10 @@ def past_of(state: State, subject_key: Keys, tick: Ms, time: Ms) -> Past:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """item: `[R, K]`; group: `[R, K, L + 1]` as in `Facts`; dear, place: `[R, K]` as `Kinds` says of their prices."""
+    """item: `[R, K]`; group: `[L + 1, R, K]` as in `Facts`; dear, place: `[R, K]` as `Kinds` says of their prices."""
 
     item: Items
-    group: Items
+    group: NDArray[np.intp]
     dear: Floats
     place: Floats
 
@@ -76,8 +76,8 @@ class _Known:
         there, facts = past.item >= 0, kinds.facts
         item = np.maximum(past.item, 0)
         described = there & (facts.created.take(item) <= time[:, None])
-        group = np.where(described[..., None], facts.group.take(item, axis=0), -1)
-        group[facts.groups[group] == 0] = -1
+        group = facts.group.take(item, axis=0)
+        group[~described[..., None] | (facts.groups.take(group) == 0)] = -1
         return cls(item, past.time, there * _WEIGHT[-there.shape[1] :], described, group)
 
 
@@ -107,12 +107,12 @@ def _likeness(past: _Known, own: Candidates, vectors: Vectors) -> Columns:
     length = np.sqrt((mean * mean).sum(axis=1))
     mine = vectors.take(own.item, axis=0)
     dot = np.einsum("rkd,rd->rk", mine, mean)
-    same = own.group[..., :LEVELS] == past.group[:, -1:, :LEVELS]
+    same = own.group[:LEVELS] == past.group[:, -1, :LEVELS].T[..., None]
     return {
         "past_likeness": dot / np.maximum(length, np.float32(1e-9))[:, None],
         "past_likeness_shrunk": dot * (total / (total + np.float32(STRENGTH)))[:, None],
         "last_likeness": np.einsum("rkd,rd->rk", mine, theirs[:, -1]),
-        "last_same_categories": np.add.reduce(same, axis=2, dtype=np.float32),
+        "last_same_categories": np.add.reduce(same.view(np.uint8), axis=0, dtype=np.uint8),
     }
 
 
@@ -135,22 +135,25 @@ def _dot(weight: Floats, values: Floats) -> Floats:
     return np.asarray(np.add.reduce(weight * np.where(np.isnan(values), np.float32(0), values), axis=1))
 
 
-def _since(theirs: Items, hours: Floats, group: Items, groups: int) -> Columns:
+def _since(theirs: Items, hours: Floats, group: NDArray[np.intp], groups: int) -> Columns:
     """Log of the hours since the last action on the candidate's category, by level, and brand; nan for never.
 
-    theirs: `[R, H, L + 1]`, -1 = none; hours: `[R, H]`; group: `[R, K, L + 1]`, places of `groups`.
+    theirs: `[R, H, L + 1]`, -1 = none; hours: `[R, H]`; group: `[L + 1, R, K]`, places of `groups`.
     """
-    places = np.arange(1, hours.shape[1] + 1, dtype=np.uint8)
-    known = np.concatenate([np.full((len(hours), 1), np.nan, dtype=np.float32), hours], axis=1)
-    row = np.arange(len(hours))[:, None]
-    columns: Columns = {}
-    for name, level in SINCE.items():
-        latest = np.zeros((len(hours), groups + 1), dtype=np.uint8)  # the last column takes those that are none
-        latest[row, theirs[:, :, level]] = places  # of one group the latest stays
-        columns[name] = known[row, latest[row, group[..., level]]]
-    return columns
+    rows, length = hours.shape
+    levels, width = list(SINCE.values()), groups + 1  # the last column of each level takes those that are none
+    base = np.arange(0, rows * len(levels) * width, width).reshape(rows, len(levels))
+    latest = np.zeros(base.size * width, dtype=np.uint8)
+    places = np.arange(1, length + 1, dtype=np.uint8)
+    which = np.where(theirs < 0, groups, theirs)[..., levels] + base[:, None]
+    latest[which] = places[:, None]  # of one group the latest stays
+    known = np.full((rows, length + 1), np.nan, dtype=np.float32)
+    known[:, 1:] = hours
+    index = latest.take(group[levels] + base.T[..., None]) + np.arange(0, known.size, length + 1)[:, None]
+    return dict(zip(SINCE, known.reshape(-1).take(index), strict=True))
 
 
-def _times(past: Items, item: Items) -> Floats:
+def _times(past: Items, item: Items) -> NDArray[np.uint8]:
     """`[R, K]`: how often each candidate stands in the past."""
-    return np.asarray(np.add.reduce(past[:, :, None] == item[:, None], axis=1, dtype=np.float32))
+    same = past[:, :, None] == item[:, None]
+    return np.asarray(np.add.reduce(same.view(np.uint8), axis=1, dtype=np.uint8))

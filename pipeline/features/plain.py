@@ -128,12 +128,14 @@ class Memory:
 
 @dataclass
 class Asked:
-    """One call: what its parts read, and `out` `[R, K, F]`, which they write."""
+    """One call: what its parts read, and `out` `[R, K, F]`, which they write. order: `[R, K]`, where the candidates,
+    sorted by item, stood in the request."""
 
     batch: Batch
     state: State
     kinds: Kinds
     out: NDArray[np.float32]
+    order: NDArray[np.intp]
 
     def __post_init__(self) -> None:
         self.item = self.batch.item
@@ -145,6 +147,12 @@ class Asked:
         for name, values in columns.items():
             if name in self.places:
                 self.out[..., self.places[name]] = values
+
+    def unsorted(self) -> NDArray[np.float32]:
+        """`out` in the order of the request."""
+        rows, width, features = self.out.shape
+        place = self.order.argsort(axis=1) + np.arange(0, rows * width, max(width, 1))[:, None]
+        return self.out.reshape(-1, features).take(place, axis=0)
 
     def column(self, name: str) -> Floats:
         return self.out[..., self.places[name]].astype(np.float64)
@@ -162,9 +170,10 @@ class Asked:
         return np.asarray((created != NEVER) & (created <= self.time[:, None]))
 
     @cached_property
-    def group(self) -> NDArray[np.int32]:
-        """`[R, K, L + 1]`, as in `Facts`."""
-        return self.facts.group.take(self.item, axis=0)
+    def group(self) -> NDArray[np.intp]:
+        """`[L + 1, R, K]`, as in `Facts`."""
+        group = self.facts.group.take(self.item, axis=0)
+        return np.ascontiguousarray(group.transpose(2, 0, 1), dtype=np.intp)
 
     @cached_property
     def few(self) -> Few:
@@ -200,13 +209,15 @@ class FeatureSet:
         if batch.item.size and asked.facts.size:
             for part in self.parts.values():
                 part(asked)
-        return asked.out
+        return asked.unsorted()
 
     def asked(self, batch: Batch, state: State) -> Asked:
-        """A call nothing is written to yet."""
+        """A call nothing is written to yet. Look-ups are quickest in order of items, so that they are sorted here."""
+        order = batch.item.argsort(axis=1)
+        batch = Batch(batch.requests, np.take_along_axis(batch.item, order, axis=1), {})
         size = len(names(state.clock, state.declared))
         out = np.full((*batch.item.shape, size), np.nan, dtype=np.float32)
-        return Asked(batch, state, self.memory.kinds(self.memory.facts.of(state.catalogue), self.fitted), out)
+        return Asked(batch, state, self.memory.kinds(self.memory.facts.of(state.catalogue), self.fitted), out, order)
 
     @property
     def parts(self) -> Mapping[str, Callable[[Asked], None]]:
@@ -265,10 +276,10 @@ class FeatureSet:
         seed, facts = asked.batch.request("seed"), asked.facts
         if not (seed >= 0).any():
             return
-        same = (asked.group == facts.group[seed][:, None]) & (facts.groups[asked.group] != 0)
+        same = (asked.group == facts.group[seed].T[..., None]) & (facts.groups[asked.group] != 0)
         vectors = self.vectors(asked.state.catalogue)
         cosine = np.einsum("rkd,rd->rk", vectors.take(asked.item, axis=0), vectors[seed])
-        values = (same[..., :LEVELS].sum(axis=2), same[..., LEVELS], cosine)
+        values = (same[:LEVELS].sum(axis=0), same[LEVELS], cosine)
         created = facts.created[seed]
         seeded = ((seed >= 0) & (created != NEVER) & (created <= asked.time))[:, None]
         asked.put({name: np.where(seeded, value, np.nan) for name, value in zip(SEED_NAMES, values, strict=True)})

@@ -81,6 +81,8 @@ class Sequences:
         rows = len(key)
         if not len(self.keys):
             return _nothing(rows, n)
+        if rows == 1:
+            return self._last_of_one(int(key[0]), int(now[0]), n, int(arrived[0]))
         place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
         known = self.keys[place] == key
         if not known.any():
@@ -99,6 +101,22 @@ class Sequences:
             np.where(valid, self.action[index], -1).astype(np.int8),
             np.where(valid, self.time[index], 0),
         )
+
+    def _last_of_one(self, key: int, now: int, n: int, received: int) -> Past:
+        """As `last`, of one subject: a plain search in its slice."""
+        past = _nothing(1, n)
+        place = int(self.keys.searchsorted(key))
+        if place == len(self.keys) or self.keys[place] != key:
+            return past
+        low, high = self.start.item(place), self.start.item(place + 1)
+        high = low + int(self.time[low:high].searchsorted(now))
+        seen = slice(max(low, high - n - _LATE_SLACK), high)
+        valid = (self.received[seen] < received).nonzero()[0][-n:]
+        if len(valid):
+            past.item[0, -len(valid) :] = self.item[seen].take(valid)
+            past.action[0, -len(valid) :] = self.action[seen].take(valid)
+            past.time[0, -len(valid) :] = self.time[seen].take(valid)
+        return past
 
     def _before(self, place: NDArray[np.intp], now: Ms) -> Ms:
         """`[R]`: the first event of each subject at or after `now`, by bisection on all rows at once."""

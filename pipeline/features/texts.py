@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.catalogue import Catalogue
 from pipeline.features.ids import key
+from pipeline.features.postings import Postings
 from pipeline.features.text import tokens
 
 Hashes = NDArray[np.int32]
@@ -26,6 +27,7 @@ NO_TOKEN = -1
 LETTERS = 8  # words of 64 bits in the signature of a title's trigrams
 LONGEST_TITLE = 32  # tokens kept of a title
 _LONGEST = {"title": LONGEST_TITLE, "text": 256}  # tokens kept of a field
+_MORE = 1.25  # times the tokens the postings were made of, before they are made anew
 _SOURCES = ("title", "text", "brand", "tags", "category")
 
 
@@ -80,11 +82,21 @@ class Field:
         skipped += np.arange(len(skipped))
         return self.tokens.take(skipped), ends
 
+    def times_in(self, hashes: Hashes, item: NDArray[np.int32]) -> NDArray[np.float32]:
+        """`[T, M]`: how often each item has each token; hashes: `[T, M]`, or `[T, 1]` for the same of all items."""
+        words, ends = self.spans(item)
+        times = np.empty((len(hashes), len(item)), dtype=np.float32)
+        for place, token in enumerate(hashes):
+            each = token if len(token) == 1 else np.repeat(token, self.length[item])
+            hits = ends.searchsorted(np.flatnonzero(words == each), side="right")
+            times[place] = np.bincount(hits, minlength=len(item))
+        return times
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
     """What is known of the words of a catalogue. shapes: `[E]` of the title's tokens; sizes: `[E]`, the letter pairs
-    of each; letters: `[N, LETTERS]`.
+    of each; letters: `[N, LETTERS]`; postings: of the text.
 
     rows: the item rows this was made of, so that only what differs is read again.
     """
@@ -93,8 +105,9 @@ class Texts:
     title: Field
     text: Field
     shapes: Bits
-    sizes: NDArray[np.uint8]
+    sizes: NDArray[np.float32]
     letters: Bits
+    postings: Postings
 
     @classmethod
     def of(cls, catalogue: Catalogue) -> "Texts":
@@ -105,8 +118,9 @@ class Texts:
             blank,
             blank,
             np.zeros(1, np.uint64),
-            np.zeros(1, np.uint8),
+            np.zeros(1, np.float32),
             np.empty((0, LETTERS), np.uint64),
+            _postings(blank),
         )
         return empty.grown(catalogue)
 
@@ -126,8 +140,18 @@ class Texts:
         letters[place] = letters_of(titles)
         title, shapes = _added(self.title, titles, place, len(rows)), _shapes(titles)
         text = _added(self.text, [_cut(line, "text") for line in _about(fresh)], place, len(rows))
-        sizes = np.concatenate([self.sizes, np.bitwise_count(shapes)])
-        return Texts(rows, title, text, np.concatenate([self.shapes, shapes]), sizes, letters)
+        shapes = np.concatenate([self.shapes, shapes])
+        some_new = len(text.tokens) <= _MORE * self.postings.read
+        postings = self.postings if some_new else _postings(text)
+        return Texts(rows, title, text, shapes, np.bitwise_count(shapes).astype(np.float32), letters, postings)
+
+    def times_in_text(self, hashes: Hashes, item: NDArray[np.int32]) -> NDArray[np.float32]:
+        """`[T, M]`: how often each token is in the text of each item; hashes: `[T]`."""
+        times = self.postings.times_in(hashes, item)
+        late = self.text.start.take(item) >= self.postings.read
+        if late.any():
+            times[:, late] = self.text.times_in(hashes[:, None], item[late])
+        return times
 
 
 class TextMemory:
@@ -155,6 +179,11 @@ def letters_of(lines: Iterable[Sequence[str]]) -> Bits:
             bits = [have | more for have, more in zip(bits, word(token).letters, strict=True)]
         rows.append(bits)
     return np.array(rows, dtype=np.uint64).reshape(-1, LETTERS)
+
+
+def _postings(field: Field) -> Postings:
+    words, owner = field.flat(np.arange(len(field.start), dtype=np.int32))
+    return Postings.of(words, owner, len(field.tokens))
 
 
 def _cut(line: str | None, field: str) -> list[str]:

@@ -148,7 +148,7 @@ def _recalled(asked: Asked, task: Task) -> dict[str, Slates]:
     everyone = np.arange(task.size)
     queried = np.array([row for row, ask in enumerate(task.asks) if ask.query.strip()], dtype=np.intp)
     slates = {"popularity": answer_baseline(asked.engine, task.asks, everyone, "popularity", DEPTH, asked.progress)}
-    if len(queried):
+    if len(queried) and "lexical" in asked.engine.bundle.parts:
         slates["bm25"] = answer_baseline(asked.engine, task.asks, queried, "bm25", DEPTH, asked.progress)
     return slates
 

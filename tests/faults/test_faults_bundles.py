@@ -99,7 +99,7 @@ CHANGED: dict[str, tuple[Break, tuple[str, ...]]] = {
     ),
     "a file that is missing": (lambda b: (b / "covisit/weight.npy").unlink(), ("weight.npy", "covisit")),
     "a file cut short": (lambda b: cut(b / "catalogue/items.parquet"), ("items.parquet", "bytes")),
-    "a flipped bit": (lambda b: flip(b / "features/items.total.npy"), ("items.total.npy", "SHA-256")),
+    "a flipped bit": (lambda b: flip(b / "features/base.items.total.npy"), ("items.total.npy", "SHA-256")),
     "a file that leaves the part": (
         lambda b: rename_in_manifest(b / "ranker", "../ranker/ranker.json"),
         ("../ranker/ranker.json", "inside"),
@@ -178,11 +178,11 @@ PUBLISHED: dict[str, tuple[Break, tuple[str, ...]]] = {
         ("neighbours.npy", "shape"),
     ),
     "counts that are a pickle": (
-        lambda b: no_pickle(b / "features/items.total.npy"),
+        lambda b: no_pickle(b / "features/base.items.total.npy"),
         ("items.total.npy", "Python objects"),
     ),
-    "counts of nothing": (write("features/items.keys.npy", b""), ("items",)),
-    "a history cut short": (lambda b: cut(b / "features/history.item.npy"), ("history",)),
+    "counts of nothing": (write("features/base.items.keys.npy", b""), ("items",)),
+    "a history cut short": (lambda b: cut(b / "features/base.history.item.npy"), ("history",)),
     "a state that is no JSON": (write("features/state.json", b"nothing"), ("state.json",)),
     "a state of another clock": (lambda b: edit(b / "features/state.json", clock="lunar"), ("state.json", "lunar")),
     "a state that counts otherwise": (lambda b: edit(b / "features/state.json", counted=["x"]), ("counted",)),

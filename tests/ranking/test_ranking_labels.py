@@ -5,7 +5,7 @@ import polars as pl
 from test_ranking_rows import GAINS, HOUR, Memory, market, rows_of
 
 from pipeline.logs.attribution import attribute, grades
-from ranking.labels import even, page_days, pages_at, shown_cells
+from ranking.labels import even, page_spans, pages_at, shown_cells
 
 
 def half_told(seed: int) -> Memory:
@@ -19,7 +19,7 @@ def half_told(seed: int) -> Memory:
 def test_day_by_day_each_item_earns_what_it_earns_in_the_whole_log() -> None:
     log = half_told(0)
     whole = grades(attribute(log.frame("impression"), log.frame("feedback")), GAINS)
-    days = page_days(log)  # type: ignore[arg-type]
+    days = page_spans(log, most=1)  # type: ignore[arg-type]
     assert len(days) == 3
     cells = pl.concat([shown_cells(day.pages(log), log, GAINS) for day in days])  # type: ignore[arg-type]
     found = cells.drop_nulls("grade").select("request_id", "item_id", "grade").sort("request_id", "item_id")
@@ -29,7 +29,7 @@ def test_day_by_day_each_item_earns_what_it_earns_in_the_whole_log() -> None:
 
 def test_a_conversion_is_a_purchase_and_its_delay_counts_from_the_page() -> None:
     log = Memory(market(2, pages=200))
-    cells = pl.concat([shown_cells(day.pages(log), log, GAINS) for day in page_days(log)])  # type: ignore[arg-type]
+    cells = pl.concat([shown_cells(span.pages(log), log, GAINS) for span in page_spans(log)])  # type: ignore[arg-type]
     bought = log.frame("feedback").filter(pl.col("action") == "purchase")
     page = log.frame("impression").select("request_id", shown_at="time")
     delay = bought.join(page, on="request_id").select(pl.col("time") - pl.col("shown_at"))["time"]
@@ -46,6 +46,18 @@ def test_rows_say_what_converted_and_what_is_too_young_to_tell() -> None:
     late = np.searchsorted(rows.request, rows.requests - 1)
     assert rows.later.seen[0] == 1.0
     assert rows.later.seen[late] < 1.0
+
+
+def test_days_stand_together_as_long_as_their_pages_are_few() -> None:
+    log = Memory(market(0, pages=300))
+    days = page_spans(log, most=1)  # type: ignore[arg-type]
+    sizes = [day.size for day in days]
+    assert sum(sizes) == 300
+    both = page_spans(log, most=sizes[0] + sizes[1])  # type: ignore[arg-type]
+    assert [span.size for span in both] == [sizes[0] + sizes[1], sizes[2]]
+    assert [span.first for span in both] == [0, sizes[0] + sizes[1]]
+    (whole,) = page_spans(log)  # type: ignore[arg-type]
+    assert (whole.since, whole.before, whole.size) == (days[0].since, days[-1].before, 300)
 
 
 def test_pages_by_number_are_those_of_the_log() -> None:

@@ -42,7 +42,7 @@ def engine_of() -> Callable[..., FakeEngine]:
         empty = pl.Series("item_id", [], dtype=pl.String)
         catalogue = build_catalogue(frames["item"], frames["feedback"]["item_id"] if "feedback" in frames else empty)
         state = initial_state(clock, catalogue, AttributionConfig().gains).advance(frames)
-        bundle = Bundle(Path(), "b-fake", CUTOFF, "catalogue", "features", {})
+        bundle = Bundle(Path(), "b-fake", CUTOFF, "catalogue", "features", {"lexical": ""})
         return FakeEngine(state, bundle, **options)  # type: ignore[arg-type]
 
     return make

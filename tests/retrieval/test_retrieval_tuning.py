@@ -169,6 +169,7 @@ def test_of_fusions_that_find_as_much_the_better_order_is_chosen() -> None:
     behind = Trial(Learned(popular=4.0), one_less, np.full(100, 0.9))
     assert choose([a, b, far, behind]) is b
     assert choose([a, far]) is a
+    assert choose([a, far], final=True) is far
 
 
 def test_what_is_not_surely_better_is_left_out() -> None:

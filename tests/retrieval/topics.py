@@ -18,7 +18,7 @@ TOPICS, EACH = 12, 20
 COLD = [f"{topic:02d}-00" for topic in range(TOPICS)]  # one of each topic: described, never acted on
 SMALL = RetrievalConfig(
     tower=TowerConfig(
-        dimensions=16, buckets=1024, history=5, batch=128, uniform=128, epochs=3, learning_rate=0.01, depth=50
+        dimensions=16, buckets=1024, history=5, batch=128, uniform=128, epochs=6, learning_rate=0.02, depth=50
     )
 )
 Rows = Sequence[Mapping[str, object]]
