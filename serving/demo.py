@@ -17,7 +17,7 @@ from serving.jobs import train
 from serving.replay.command import Evaluated, evaluate_bundle
 
 _MADE = ("events", "log", "truth", "split", "bundles", "report")
-_SAMPLE = 4000  # requests evaluated of each mode: the demo is to end while one watches; `podium evaluate` takes all
+_SAMPLE = 2000  # requests evaluated of each mode: the demo is to end while one watches; `podium evaluate` takes all
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ class Asked:
     def unsorted(self) -> NDArray[np.float32]:
         """`out` in the order of the request."""
         rows, width, features = self.out.shape
-        place = self.order.argsort(axis=1) + np.arange(0, rows * width, max(width, 1))[:, None]
+        place = self.order.argsort(axis=1) + width * np.arange(rows)[:, None]
         return self.out.reshape(-1, features).take(place, axis=0)
 
     def column(self, name: str) -> Floats:
