@@ -152,7 +152,8 @@ class Asked:
         """`out` in the order of the request."""
         rows, width, features = self.out.shape
         place = self.order.argsort(axis=1) + width * np.arange(rows)[:, None]
-        return self.out.reshape(-1, features).take(place, axis=0)
+        found: NDArray[np.float32] = self.out.reshape(-1, features).take(place, axis=0)
+        return found
 
     def column(self, name: str) -> Floats:
         return self.out[..., self.places[name]].astype(np.float64)
