@@ -41,12 +41,10 @@ KEPT: list[Any] = []  # resources of GPU indexes, which must outlive them
 
 
 class Row(NamedTuple):
-    """One line of the table. figure: None where it cannot run here; note says why, or how good it was."""
-
     section: str
     what: str
     where: str
-    figure: float | None
+    figure: float | None  # None where it cannot run here
     unit: str
     note: str = ""
 
@@ -65,16 +63,15 @@ DRY = Sizes((20_000,), (1, 16, 256), 256, 20_000, 0.15)
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--dry-run", action="store_true", help="small sizes: does everything run?")
-    arguments.add_argument("--large", action="store_true", help="10,000,000 items as well")
+    for name, says in (("--dry-run", "small sizes: does everything run?"), ("--large", "10,000,000 items as well")):
+        arguments.add_argument(name, action="store_true", help=says)
     arguments.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     arguments.add_argument("--json", type=Path, help="write the facts and the rows here as well")
     given = arguments.parse_args()
     sizes = DRY if given.dry_run else FULL
-    items = (*sizes.items, 10_000_000) if given.large else sizes.items
-    about = facts()
-    print("\n".join(f"- {name}: {value}" for name, value in about.items()))
-    print("\n| section | what | where | figure | unit | note |\n| --- | --- | --- | --- | --- | --- |")
+    items, about = (*sizes.items, *((10_000_000,) if given.large else ())), facts()
+    print("\n".join(f"- {name}: {value}" for name, value in about.items()), end="\n\n")
+    print("| section | what | where | figure | unit | note |\n| --- | --- | --- | --- | --- | --- |")
     work: dict[str, Callable[[], Iterator[Row]]] = {
         "index": lambda: (row for size in items for row in index_rows(size, sizes)),
         "clients": lambda: client_rows(sizes.items[-1], sizes),
@@ -87,21 +84,17 @@ def main() -> None:
         figure = "not run" if row.figure is None else f"{row.figure:,.{0 if row.figure >= 100 else 3}f}"
         print(f"| {row.section} | {row.what} | {row.where} | {figure} | {row.unit} | {row.note} |", flush=True)
     if given.json:
-        given.json.write_text(json.dumps({"facts": about, "rows": rows}, indent=1) + "\n")
+        given.json.write_text(json.dumps({"facts": about, "rows": rows}))
 
 
 def facts() -> dict[str, str]:
-    gpu = "none"
-    if CUDA:
-        card = torch.cuda.get_device_properties(0)
-        gpu = f"{card.name}, {card.total_memory / 2**30:.0f} GiB, compute {card.major}.{card.minor}"
+    card = torch.cuda.get_device_properties(0) if CUDA else None
+    gpu = f"{card.name}, {card.total_memory / 2**30:.0f} GiB, compute {card.major}.{card.minor}" if card else "none"
     build = f"{faiss.__version__} ({faiss.get_compile_options().strip()})" if faiss else "missing"
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, PyTorch uses {torch.get_num_threads()} threads",
-        "GPU": gpu,
-        "versions": f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}",
-        "Faiss": f"{build}, sees {faiss.get_num_gpus() if faiss else 0} GPUs",
-    }
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, PyTorch uses {torch.get_num_threads()} threads"
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}"
+    seen = f"{build}, sees {faiss.get_num_gpus() if faiss else 0} GPUs"
+    return {"machine": machine, "GPU": gpu, "versions": versions, "Faiss": seen}
 
 
 def index_rows(size: int, sizes: Sizes) -> Iterator[Row]:
@@ -185,14 +178,11 @@ def fewest_probes(lists: Any, queries: np.ndarray, truth: np.ndarray) -> int:
 def client_rows(size: int, sizes: Sizes) -> Iterator[Row]:
     """Threads that ask one query at a time: through the owner thread and its micro-batches, and each by itself."""
     what, where = f"micro-batched exact, N = {size:,}", "GPU" if FAISS_GPU else "CPU in its place"
-    try:
-        from retrieval.gpu import Owner
-    except ImportError:
-        yield Row("clients", what, where, None, "queries/s", "Podium's folders are not beside this file")
+    if faiss is None or not (Path(__file__).parent.parent / "retrieval").is_dir():
+        yield Row("clients", what, where, None, "queries/s", "no Faiss, or Podium's folders are not beside this file")
         return
-    if faiss is None:
-        yield Row("clients", what, where, None, "queries/s", "no Faiss")
-        return
+    from retrieval.gpu import Owner
+
     faiss.omp_set_num_threads(1)
     vectors, queries = vectors_of(size, 0), vectors_of(1_000, 1)
     own, calls = index_of("exact", "CPU", vectors), []
@@ -315,9 +305,8 @@ def scoring_rows(sizes: Sizes) -> Iterator[Row]:
         if where == "cuda" and not CUDA:
             yield Row("scoring", what, name, None, "ms", "PyTorch sees no GPU")
             continue
-        model = Ranker(items).to(where).eval()
+        model, spent = Ranker(items).to(where).eval(), []
         with torch.inference_mode():
-            spent = []
             for _ in range(30 if sizes is DRY else 500):
                 started = time.perf_counter()
                 model(*(each.to(where) for each in inputs)).cpu()
@@ -345,9 +334,8 @@ def per_call(work: Callable[[], object], sizes: Sizes) -> float:
 
 def vectors_of(size: int, seed: int) -> np.ndarray:
     """Unit vectors near a 16-dimensional surface, in 1,000 clusters that all seeds share."""
-    shared = np.random.default_rng(7)
+    rng, shared = np.random.default_rng(seed), np.random.default_rng(7)
     centres, turn = (shared.standard_normal(shape, dtype=np.float32) for shape in ((1_000, 16), (16, DIM)))
-    rng = np.random.default_rng(seed)
     points = (centres[rng.integers(0, 1_000, size)] + 0.5 * rng.standard_normal((size, 16), dtype=np.float32)) @ turn
     points += 0.2 * rng.standard_normal((size, DIM), dtype=np.float32)
     return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), dtype=np.float32)
