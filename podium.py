@@ -97,11 +97,19 @@ def split(
 @click.option("--out", type=PATH, required=True, help="The bundles root.")
 @click.option("--stage", "stages", multiple=True, help="Only these: retrieval, ranking, rerank, suggest.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Learn from what was known when this day began (UTC).")
 @config_file
 @as_json
 def train(
-    logs: Path, out: Path, stages: tuple[str, ...], seed: int, until: datetime | None, config: Path | None, json_: bool
+    logs: Path,
+    out: Path,
+    stages: tuple[str, ...],
+    seed: int,
+    device: str,
+    until: datetime | None,
+    config: Path | None,
+    json_: bool,
 ) -> None:
     """Run the batch jobs over a log and bind a bundle; steps done before are reused."""
     from serving.jobs import STAGES
@@ -109,7 +117,16 @@ def train(
 
     with progress("train", quiet=json_) as report:
         before = None if until is None else int(until.replace(tzinfo=UTC).timestamp() * 1000)
-        done = run(logs, out, config=config, stages=stages or STAGES, seed=seed, until=before, on_progress=report)
+        done = run(
+            logs,
+            out,
+            config=config,
+            stages=stages or STAGES,
+            seed=seed,
+            device=device,
+            until=before,
+            on_progress=report,
+        )
     show(asdict(done), json_, done.lines)
 
 

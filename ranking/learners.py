@@ -33,6 +33,7 @@ class Task:
     config: RankingConfig
     seed: int
     groups: Codes | None
+    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def learn_net(task: Task) -> Learned:
 
     known, held_out = labelled(task.parts.learn, task.unexposed), labelled(task.parts.choose)
     groups = np.empty((1, 0), dtype=np.int64) if task.groups is None else task.groups
-    net = train_deep(known, held_out, groups, config=task.config.deep, seed=task.seed)
+    net = train_deep(known, held_out, groups, config=task.config.deep, seed=task.seed, device=task.device)
     by_net = Option(lambda inputs: net.raw(inputs, task.config.threads)[1])
     options: dict[Name, Option] = {"rate": by_rate(task.mature, task.have), "net": by_net}
     return Learned(net, options, lambda _: net, {})

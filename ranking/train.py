@@ -50,6 +50,7 @@ def train_ranker(
     prepare: Sequence[Stage] = (),
     retrieved: Retrieved = (),
     rules: FeaturesConfig = USUAL_RULES,
+    device: str = "auto",
 ) -> dict[str, float] | None:
     """Write a ranker and its feature report into `folder`; returns held-out metrics, or None when the log has too
     little to learn from.
@@ -74,7 +75,7 @@ def train_ranker(
             looked = examined(rows.features[some], rows.clicked[some], have, latest[some], rules)
         for each in (rows.features, unexposed.features):
             blank(each, have, rules.forbidden)
-        ranker = fit_clicks(rows, have, config, seed, unexposed, groups)
+        ranker = fit_clicks(rows, have, config, seed, unexposed, groups, device)
     if ranker is None and log.has("judgment"):
         rows = judged_rows(log, state, features, prepare=prepare)
         best = rows.grade >= rows.grade.max(initial=0.0)
@@ -103,6 +104,7 @@ def fit_clicks(
     seed: int,
     unexposed: Inputs = NOTHING,
     groups: Codes | None = None,
+    device: str = "auto",
 ) -> tuple[Ranker, dict[str, float]] | None:
     """A scorer of clicks, blended with a smoothed rate as far as the latest requests say so, and of conversions.
 
@@ -110,7 +112,7 @@ def fit_clicks(
     Position bias, where pages in a drawn order tell it, is taken out of the order. It stays in the calibration:
     p_click is the chance of a click at the places where the log shows such items.
     unexposed: candidates that were not shown; they teach the scorer alone: nothing is chosen or reported by them.
-    groups: what the deep model embeds of each item.
+    groups: what the deep model embeds of each item; device: where it is trained.
     """
     if rows.requests < config.least_requests or np.count_nonzero(rows.grade) < config.least_positives:
         return None
@@ -118,7 +120,7 @@ def fit_clicks(
     if any(part.clicked.min(initial=1) == part.clicked.max(initial=0) for part in (parts.learn, parts.choose)):
         return None
     mature = Parts.mature(rows, config.latest_share)
-    task = Task(parts, mature, place_ratios(parts.learn), unexposed, have, config, seed, groups)
+    task = Task(parts, mature, place_ratios(parts.learn), unexposed, have, config, seed, groups, device)
     learned = learn_net(task) if config.model == "deep" else learn_trees(task)
     raw = learned.scorer.raw(parts.choose.inputs, config.threads)[0]
     rate, trust = choose_trust(parts, raw, task.ratios, have)

@@ -7,7 +7,7 @@ from pipeline.bundle import Bundle
 
 # Metric -> how far it may fall, as a share of the serving bundle's value. Both were measured on the latest slice of
 # their own log, so a small drop is a change of the weather.
-WATCHED: Final = {"grouped_auc": 0.02, "ndcg@10": 0.02}
+WATCHED: Final = {"gauc": 0.02, "ndcg@10": 0.02}
 
 
 @dataclass(frozen=True, slots=True)

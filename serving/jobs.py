@@ -34,6 +34,7 @@ def train(
     config: Path | None = None,
     stages: Sequence[str] = STAGES,
     seed: int = 0,
+    device: str = "auto",
     until: int | None = None,
     on_progress: Report = silent,
 ) -> TrainReport:
@@ -51,7 +52,7 @@ def train(
     with claimed(root):
         shop = Workshop(root, code_digest(), on_progress)
         state, about, cutoff = learn(shop, log, config)
-        job = Job(shop, log, state, about, config, seed, cutoff)
+        job = Job(shop, log, state, about, config, seed, cutoff, device)
         for stage, run in _IN_ORDER.items():
             if stage in stages:
                 run(job)

@@ -41,7 +41,8 @@ _LATEST = 0.1  # share of the pages on which the diversity trade is chosen: the 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every job is given. about: digests of the catalogue and the features the parts are bound to."""
+    """What every job is given. about: digests of the catalogue and the features the parts are bound to; device: of
+    nets, `auto` takes a GPU where there is one."""
 
     shop: Workshop
     log: Log
@@ -50,6 +51,7 @@ class Job:
     config: Path | None
     seed: int
     cutoff: int
+    device: str = "auto"
 
     def inputs(self, *parts: str) -> dict[str, str]:
         """Digests of what a job reads: the log's base and these parts, where they exist."""
@@ -67,7 +69,9 @@ def retrieval(job: Job) -> None:
         return retrieval_jobs.train_lexical(catalogue, settings.lexical, folder)
 
     def tower(folder: Path) -> Mapping[str, float]:
-        metrics = retrieval_jobs.train_tower(job.log.everything(), state, settings, seed=job.seed, folder=folder)
+        metrics = retrieval_jobs.train_tower(
+            job.log.everything(), state, settings, seed=job.seed, folder=folder, device=job.device
+        )
         if metrics is None:
             raise NoDataError("too little positive feedback")
         return metrics
@@ -130,6 +134,7 @@ def ranking(job: Job) -> None:
             prepare=_prepare(job),
             retrieved=_retrieved(job, settings),
             rules=rules,
+            device=job.device,
         )
         if metrics is None:
             raise NoDataError("too few impressions or judgments with positives")
