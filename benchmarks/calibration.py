@@ -1,14 +1,15 @@
 """How well a bundle's probabilities hold on days it has not seen: ECE and PCOC of P(click) and P(convert | click).
 
-    python -m benchmarks.calibration BUNDLES VALID [--draws 500] [--json]
+    python -m benchmarks.calibration BUNDLES VALID [BUNDLES VALID ...] [--draws 500] [--json]
 
-BUNDLES is the root of the bundles, VALID a later side of the split it was trained on. Intervals are 95 % by bootstrap
-over pages (Poisson weights). P(convert | click) is judged on clicked items of pages at least as old, when the log
-ends, as the age from which the ranker believed conversions in training.
+BUNDLES is the root of the bundles, VALID a later side of the split it was trained on; several are pooled. Intervals
+are 95 % by bootstrap over pages (Poisson weights). P(convert | click) is judged on clicked items of pages at least as
+old, when the log ends, as the age from which the ranker believed conversions in training.
 """
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,20 @@ def judged(label: Floats, p: Floats, page: NDArray[np.int64], draws: int) -> dic
     }
 
 
-def measure(parts: Parts, log: Log, draws: int) -> dict[str, dict[str, float]]:
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Predictions `[n]` of one name beside what came of them, and the page of each."""
+
+    label: Floats
+    p: Floats
+    page: NDArray[np.int64]
+
+    def judged(self, draws: int) -> dict[str, float]:
+        return judged(self.label, self.p, self.page, draws)
+
+
+def predictions(parts: Parts, log: Log) -> dict[str, Predicted]:
+    """Of clicks and of conversions: all, by surface and by day of the log, the first 0."""
     assert parts.ranker is not None, "the bundle has no ranker"
     rows, time = rows_of(parts, log)
     p_click, p_convert = parts.ranker.predict(rows.inputs, 2)
@@ -72,24 +86,40 @@ def measure(parts: Parts, log: Log, draws: int) -> dict[str, dict[str, float]]:
     about = read_manifest(parts.bundle.part("ranker")).metrics
     old = log.span()[1] - time[rows.request] >= about["convert_delay_hours"] * HOUR_MS
     clicked = (rows.grade > 0) & old
-    converted = rows.later.converted.astype(np.float64)
+    converted, page = rows.later.converted.astype(np.float64), np.asarray(rows.request, dtype=np.int64)
     found = {}
     for name, part in parted.items():
-        found[f"click {name}"] = judged(rows.clicked[part], p_click[part], rows.request[part], draws)
+        found[f"click {name}"] = Predicted(rows.clicked[part].astype(np.float64), p_click[part], page[part])
     for name, part in parted.items():
         both = part & clicked
-        found[f"convert {name}"] = judged(converted[both], p_convert[both], rows.request[both], draws)
+        found[f"convert {name}"] = Predicted(converted[both], p_convert[both], page[both])
     return found
+
+
+def pooled(several: list[dict[str, Predicted]]) -> dict[str, Predicted]:
+    """Those of several logs together, whose pages are others."""
+    names = [name for name in several[0] if all(name in each for each in several)]
+    return {name: _together([each[name] for each in several]) for name in names}
+
+
+def _together(several: list[Predicted]) -> Predicted:
+    first = np.cumsum([0, *(each.page.max(initial=-1) + 1 for each in several[:-1])])
+    pages = [each.page + start for each, start in zip(several, first, strict=True)]
+    label, p = (np.concatenate([getattr(each, name) for each in several]) for name in ("label", "p"))
+    return Predicted(label, p, np.concatenate(pages))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundles", type=Path)
-    parser.add_argument("valid", type=Path)
+    parser.add_argument("pairs", type=Path, nargs="+", metavar="BUNDLES VALID")
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    found = measure(open_parts(open_bundle(asked.bundles)), Log.open(asked.valid), asked.draws)
+    if len(asked.pairs) % 2:
+        parser.error("a log for every root of bundles")
+    told = zip(asked.pairs[::2], asked.pairs[1::2], strict=True)
+    several = [predictions(open_parts(open_bundle(bundles)), Log.open(valid)) for bundles, valid in told]
+    found = {name: each.judged(asked.draws) for name, each in pooled(several).items()}
     if asked.json:
         print(json.dumps(found, indent=1))
         return

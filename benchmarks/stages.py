@@ -53,10 +53,18 @@ def by_rate(parts: Parts) -> Parts:
     return replace(parts, ranker=Ranker(about, None))
 
 
+def conversions_by_rate(parts: Parts) -> Parts:
+    """Clicks as learned, conversions by the items' smoothed rates."""
+    if parts.ranker is None:
+        return parts
+    return replace(parts, ranker=Ranker(changed(parts.ranker.about, converts="rate"), parts.ranker.scorer))
+
+
 VARIANTS: Final[Mapping[str, Callable[[Parts], Parts]]] = {
     "whole": lambda parts: parts,
     "retrieval without towers": lambda parts: replace(parts, towers=None),
     "ranked by smoothed rates": by_rate,
+    "conversions by smoothed rates": conversions_by_rate,
     "without listwise": lambda parts: replace(parts, listwise=None),
     "without listwise and diversity": lambda parts: replace(parts, listwise=None, reorderings={}),
 }

@@ -42,6 +42,9 @@ class RankingConfig(Config):
     gains: dict[str, float] = Field(
         {"click": 1.0, "like": 1.0, "cart": 2.0, "purchase": 3.0}, description="action -> gain; others gain 0"
     )
+    position_bias: Literal["explored", "none"] = Field(
+        "explored", description="where places tell how much they are looked at: pages in a drawn order, or nowhere"
+    )
     unexposed_pages: int = Field(
         2_000, ge=0, description="pages learned from of which candidates that were not shown are drawn as negatives"
     )

@@ -120,7 +120,8 @@ def fit_clicks(
     if any(part.clicked.min(initial=1) == part.clicked.max(initial=0) for part in (parts.learn, parts.choose)):
         return None
     mature = Parts.mature(rows, config.latest_share)
-    task = Task(parts, mature, place_ratios(parts.learn), unexposed, have, config, seed, groups, device)
+    ratios = place_ratios(parts.learn) if config.position_bias == "explored" else np.empty(0)
+    task = Task(parts, mature, ratios, unexposed, have, config, seed, groups, device)
     learned = learn_net(task) if config.model == "deep" else learn_trees(task)
     raw = learned.scorer.raw(parts.choose.inputs, config.threads)[0]
     rate, trust = choose_trust(parts, raw, task.ratios, have)

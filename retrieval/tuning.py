@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Mask
 from pipeline.logs.partitions import DAY_MS
+from pipeline.metrics.compare import standard_error
 from pipeline.stage import Stage
 from retrieval.config import CHANNELS, Learned, RetrievalConfig
 from retrieval.covisit import Neighbours, learn_neighbours
@@ -35,11 +36,12 @@ HALF_LIVES: Final = (7.0, 2.0)  # days, of co-visits, beside none
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One fusion and what it found: recall at 100 and NDCG at 10, `[R]`."""
+    """One fusion and what it found: recall at 100 and NDCG at 10, `[R]`; subject: who asked, `[R]`."""
 
     fusion: Learned
     recall: Values
     ndcg: Values
+    subject: NDArray[np.int64] | None = None
 
     def about(self) -> dict[str, float]:
         return {**self.fusion._asdict(), "recall@100": float(self.recall.mean()), "ndcg@10": float(self.ndcg.mean())}
@@ -47,10 +49,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What the channels found for some requests. rows: `[R]`; ranks: `[R, G, C]`; present: `[R, G]`; gains: `[R, G]`;
-    relevant: `[R]`, how many items were."""
+    """What the channels found for some requests. rows, subject: `[R]`; ranks: `[R, G, C]`; present: `[R, G]`;
+    gains: `[R, G]`; relevant: `[R]`, how many items were."""
 
     rows: NDArray[np.intp]
+    subject: NDArray[np.int64]
     ranks: NDArray[np.int64]
     present: Mask
     gains: Values
@@ -76,7 +79,8 @@ def pools(held: HeldOut, stages: Sequence[Stage], found: Found | None = None) ->
             item = np.where(place >= 0, np.take_along_axis(batch.item, np.maximum(place, 0), axis=1), -1)
         gains = [np.isin(own, items) & (own >= 0) for own, items in zip(item, wanted, strict=True)]
         relevant = np.array([len(items) for items in wanted], dtype=np.int64)
-        made.append(Pool(rows, ranks, place >= 0, np.array(gains, dtype=np.float64), relevant))
+        subject = held.requests.request("subject_key")[rows]
+        made.append(Pool(rows, subject, ranks, place >= 0, np.array(gains, dtype=np.float64), relevant))
     return made
 
 
@@ -85,14 +89,16 @@ def tried(
 ) -> list[Trial]:
     """Every fusion over the same candidates."""
     size = sum(len(pool.rows) for pool in made)
-    measured = np.zeros((2, len(fusions), size))
+    measured, subject = np.zeros((2, len(fusions), size)), np.zeros(size, dtype=np.int64)
+    for pool in made:
+        subject[pool.rows] = pool.subject
     for number, fusion in enumerate(fusions):
         weights = (0.0, fusion.popular, fusion.covisit, 0.0, fusion.tower)
         if search:
             weights = (config.lexical.weight, 0.0, 0.0, 0.0, fusion.search_tower)
         for pool in made:
             measured[:, number, pool.rows] = _measured(pool, weights, config.k0)
-    return [Trial(fusion, *measured[:, number]) for number, fusion in enumerate(fusions)]
+    return [Trial(fusion, *measured[:, number], subject) for number, fusion in enumerate(fusions)]
 
 
 def trials(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours) -> list[Trial]:
@@ -180,19 +186,20 @@ def choose(made: Sequence[Trial], *, final: bool = False) -> Trial:
         return trial.recall if final else trial.ndcg
 
     best = max(made, key=lambda trial: float(first(trial).mean()))
-    as_good = [trial for trial in made if _within_one_error(first(best) - first(trial))]
+    as_good = [trial for trial in made if _within_one_error(first(best) - first(trial), best.subject)]
     return max(as_good, key=lambda trial: float(second(trial).mean()))
 
 
 def gated(without: Trial, best: Trial) -> Trial:
     """The best where it finds more, or orders better, than what stands without it by two standard errors."""
     gains = (best.recall - without.recall, best.ndcg - without.ndcg)
-    return best if any(gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) for gain in gains) else without
+    clear = any(gain.mean() > 2 * standard_error(gain, best.subject) for gain in gains)
+    return best if clear else without
 
 
-def _within_one_error(lost: Values) -> bool:
+def _within_one_error(lost: Values, subject: NDArray[np.int64] | None) -> bool:
     """Of the paired differences `[R]`: requests differ far more among each other than two fusions of one do."""
-    return bool(lost.mean() <= lost.std() / np.sqrt(len(lost)))
+    return bool(lost.mean() <= standard_error(lost, subject))
 
 
 def _measured(pool: Pool, weights: tuple[float, ...], k0: float) -> Values:

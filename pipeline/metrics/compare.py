@@ -74,6 +74,20 @@ def paired_bootstrap(
     return Difference(float(difference.mean()), float(low), float(high), p_value, len(difference))
 
 
+def standard_error(values: Numbers, groups: Numbers | None = None) -> float:
+    """Of the mean of `values` `[n]`. groups `[n]`: values of one group may depend on each other (Liang & Zeger, 1986);
+    group 0 is nobody's, whose values stand alone. nan without values."""
+    if not len(values):
+        return float("nan")
+    apart = np.asarray(values, dtype=np.float64) - np.mean(values)
+    if groups is None:
+        return float(np.sqrt(np.sum(apart**2)) / len(apart))
+    alone = np.asarray(groups) == 0
+    _, place = np.unique(np.asarray(groups)[~alone], return_inverse=True)
+    together = np.bincount(place, weights=apart[~alone])
+    return float(np.sqrt(np.sum(together**2) + np.sum(apart[alone] ** 2)) / len(apart))
+
+
 def _resampled_means(values: Floats, groups: Numbers | None, seed: int, draws: int) -> Floats:
     """Means `[draws]` of samples drawn with replacement."""
     if groups is None:

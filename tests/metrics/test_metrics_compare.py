@@ -5,7 +5,7 @@ from math import isnan, sqrt
 import numpy as np
 import pytest
 
-from pipeline.metrics.compare import bootstrap_interval, paired_bootstrap
+from pipeline.metrics.compare import bootstrap_interval, paired_bootstrap, standard_error
 
 
 def test_the_interval_is_about_two_standard_errors_either_way() -> None:
@@ -85,3 +85,12 @@ def test_an_interval_at_95_percent_covers_the_truth_about_that_often() -> None:
     intervals = [bootstrap_interval(generator.normal(size=60), seed=i) for i in range(300)]
     covered = sum(interval.low <= 0 <= interval.high for interval in intervals)
     assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_the_error_of_a_mean_knows_that_values_of_one_person_depend_on_each_other() -> None:
+    values = np.array([1.0, 1.0, 0.0, 0.0])
+    assert standard_error(values) == pytest.approx(np.sqrt(4 * 0.25) / 4)
+    assert standard_error(values, np.array([1, 1, 2, 2])) == pytest.approx(np.sqrt(1.0 + 1.0) / 4)  # sums 1 and -1
+    assert standard_error(values, np.array([1, 2, 1, 2])) == 0.0  # sums 0 and 0
+    assert standard_error(values, np.zeros(4)) == standard_error(values)  # nobody's
+    assert np.isnan(standard_error(np.empty(0)))

@@ -179,6 +179,10 @@ def test_what_is_not_surely_better_is_left_out() -> None:
     without, same = Trial(Learned(), half, half), Trial(Learned(tower=1.0), half, half)
     assert gated(without, same) is without
     assert gated(without, Trial(Learned(tower=1.0), better, half)).fusion.tower == 1.0
+    # All four are of two people: sqrt(2 * (2 - 4 * 0.04) ** 2 + 92 * 0.04 ** 2) / 100 = 0.0263.
+    subject = np.concatenate([[1] * 4, [2] * 4, np.arange(3, 95)])
+    few = Trial(Learned(tower=1.0), better, half, subject)
+    assert gated(without, few) is without
     better[0] = 0.0  # mean 0.03, standard error sqrt(0.03 * 0.97) / 10 = 0.0171
     assert gated(without, Trial(Learned(tower=1.0), better, half)) is without
 
