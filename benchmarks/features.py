@@ -1,4 +1,5 @@
-"""Shown items a second from a log to saved features, how that grows with the log, and what a new day costs.
+"""Shown items a second from a log to saved features, how that grows with the log, what a new day costs, and what a
+live event does.
 
 Run it as `python -m benchmarks.features [--shown N ...]`. Each size is built in a process of its own, so that its peak
 memory is its own. Beside seconds it prints them as multiples of sorting as many 64-bit numbers, which is comparable
@@ -13,17 +14,22 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, thread_time
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pipeline.state import State
 
 ITEMS, QUERIES, USERS, DAYS, PAGE = 100_000, 50_000, 200_000, 30, 10
 CLICKED = 0.1  # of the shown items
 FIRST_DAY = 20_000
 DAY_MS = 86_400_000
 WEEK = 7
+LIVE = 20_000  # pages with one action each that are learned, one by one
 SIZES = (1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000)
 
 
@@ -105,8 +111,8 @@ def _day(day: int, pages: int, rng: np.random.Generator) -> tuple[pl.DataFrame, 
 
 
 def _measure(root: Path, shown: int) -> dict[str, float]:
-    """Build a log's features whole, and two days on top of what was known before them: the last of a week, when the
-    part of the state that is written again is largest, and the first, when all of it is. In seconds and MB."""
+    """Build a log's features whole, then a week's days one by one, up to the day on which all of the state is written
+    again; and learn live events. In seconds and MB."""
     from pipeline.build import Earlier, build_state
     from pipeline.catalogue import build_catalogue
     from pipeline.logs.read import Log
@@ -115,25 +121,45 @@ def _measure(root: Path, shown: int) -> dict[str, float]:
     log = Log.open(root / "log")
     catalogue = build_catalogue(log.frame("item"), pl.Series([], dtype=pl.String))
 
-    def build(name: str, until: int | None = None, earlier: Earlier | None = None) -> State:
+    states: dict[str, State] = {}
+
+    def build(name: str, until: int | None = None, earlier: Earlier | None = None) -> None:
         (root / name).mkdir()
-        before = None if until is None else until * DAY_MS
-        return build_state(Log.open(root / "log", before), catalogue, {"click": 1.0}, root / name, earlier=earlier)
+        view = Log.open(root / "log", None if until is None else until * DAY_MS)
+        states[name] = build_state(view, catalogue, {"click": 1.0}, root / name, earlier=earlier)
 
     resting = _peak_mb()
     times = {"": _timed(lambda: build("whole"))}
     peak = _peak_mb() - resting
     turn = (FIRST_DAY + DAYS - 1) // WEEK * WEEK
-    for name, day in (("day", turn - 1), ("turn", turn)):
-        earlier = Earlier(build(f"before-{name}", day), root / f"before-{name}", day * DAY_MS)
-        times[name] = _timed(partial(build, f"after-{name}", day + 1, earlier))
+    first = turn - WEEK + 1
+    build(f"{first}", first)
+    for day in range(first, turn + 1):
+        earlier = Earlier(states.pop(f"{day}"), root / f"{day}", day * DAY_MS)
+        times[f"day {day - first}"] = _timed(partial(build, f"{day + 1}", day + 1, earlier))
     numbers = np.random.default_rng(0).integers(0, 2**62, shown)
     times["reference"] = _timed(lambda: np.sort(numbers, kind="stable"))
     state = sum(path.stat().st_size for path in (root / "whole").iterdir()) / 1e6
-    measured = {"shown": float(shown), "peak": peak, "state": state}
+    measured = {"shown": float(shown), "peak": peak, "state": state} | _live(states["whole"])
     for name, (seconds, cpu) in times.items():
         measured |= {f"{name}_seconds".lstrip("_"): seconds, f"{name}_cpu".lstrip("_"): cpu}
     return measured
+
+
+def _live(state: "State") -> dict[str, float]:
+    """What learning a page and then an action on it takes, each alone: the median ms of the first thousand events and
+    of the last, of the processor, and the longest."""
+    pages, acts = _day(FIRST_DAY + DAYS, LIVE, np.random.default_rng(1))
+    acts = acts.unique("request_id", keep="first", maintain_order=True)
+    pages = pages.join(acts.select("request_id"), on="request_id", how="semi", maintain_order="left")
+    taken = []
+    for place in range(len(pages)):
+        for kind, rows in (("impression", pages), ("feedback", acts)):
+            started = thread_time()
+            state = state.advance({kind: rows[place : place + 1]})
+            taken.append(1e3 * (thread_time() - started))
+    first, last = (float(np.median(part)) for part in (taken[:1000], taken[-1000:]))
+    return {"events": float(len(taken)), "live": first, "later": last, "longest": max(taken)}
 
 
 def _peak_mb() -> float:
@@ -160,19 +186,21 @@ def _run(shown: int) -> dict[str, float]:
 
 def _line(row: Mapping[str, float]) -> str:
     shown, seconds, cpu = row["shown"], row["seconds"], row["cpu"]
-    day, turn = (f"{row[f'{name}_seconds']:.2f} s ({row[f'{name}_cpu']:.2f})" for name in ("day", "turn"))
+    days = ", ".join(f"{row[f'day {day}_seconds']:.2f} s ({row[f'day {day}_cpu']:.2f})" for day in range(WEEK))
     wall_share, cpu_share = (_share(row, clock) for clock in ("seconds", "cpu"))
     return (
         f"{shown:>12,.0f} shown: {seconds:7.2f} s ({cpu:.2f} s CPU), {shown / seconds:,.0f} shown/s "
         f"({shown / cpu:,.0f} a CPU second), {seconds / row['reference_seconds']:.1f} x reference, "
         f"peak memory +{row['peak']:,.0f} MB, saved {row['state']:,.0f} MB; "
-        f"a week's last day {day}, its first {turn}, mean day {wall_share:.2f} x its share ({cpu_share:.2f} in CPU)"
+        f"days of a week {days}: on average {wall_share:.2f} x their share ({cpu_share:.2f} in CPU); "
+        f"a live event {row['live']:.2f} ms, after {row['events']:,.0f} more {row['later']:.2f} ms, "
+        f"the longest {row['longest']:.0f} ms"
     )
 
 
 def _share(row: Mapping[str, float], clock: str) -> float:
-    """What a mean day of the week takes, as a multiple of its share of the whole; six are taken as its last one."""
-    mean = ((WEEK - 1) * row[f"day_{clock}"] + row[f"turn_{clock}"]) / WEEK
+    """What a mean day of the week takes, as a multiple of its share of the whole."""
+    mean = sum(row[f"day {day}_{clock}"] for day in range(WEEK)) / WEEK
     return mean * DAYS / row[clock]
 
 

@@ -7,7 +7,7 @@ part of a state that holds its latest week: the other one is linked, and written
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -17,20 +17,21 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.catalogue import Catalogue
-from pipeline.counting import PAIR_SETS, SETS, Facts, Pages, affinity, count, read_columns
+from pipeline.counting import PAIR_SETS, SETS, Facts, affinity, count, read_columns
 from pipeline.errors import InputError
 from pipeline.features.asking import UserLayers
 from pipeline.features.counters import Counters
 from pipeline.features.declared import Declarations, as_told, wanted
 from pipeline.features.declaring import Declaring
-from pipeline.features.gather import Stored, gather, rewritten
+from pipeline.features.gather import Part, gather, rewritten
 from pipeline.features.pairs import PairCounters
-from pipeline.features.runs import TICK_BITS, TICK_MASK, coded
+from pipeline.features.runs import TICK_BITS, TICK_MASK, Run, coded
 from pipeline.features.sequences import Sequences
 from pipeline.features.ticks import first_tick
-from pipeline.logs.events import empty
 from pipeline.logs.partitions import DAY_MS, link
 from pipeline.logs.read import Log
+from pipeline.observed import nothing
+from pipeline.pages import Pages
 from pipeline.state import DAY, PARTS, About, State, boundary, save_rest
 
 MOST_ROWS: Final = 100_000  # impressions and feedback counted at once
@@ -72,17 +73,15 @@ def build_state(
     with tempfile.TemporaryDirectory(prefix=".parts-", dir=folder) as scratch:
         before = None if earlier is None else _carried(earlier, catalogue, Path(scratch) / "earlier")
         pages = Pages.none(declared) if before is None else before.pages
-        written: list[Path] = []
+        added: list[Facts | Path] = []  # a day's worth stays in memory; of a longer log the rest is written
         for frames in log.slices(columns, most, since=since):
             facts = count(frames, catalogue, gains, segment, pages, declaring)
             pages = facts.pages
-            written.append(_written(facts, Path(scratch) / str(len(written))))
-        if before is None and not written:
-            nothing = {kind: empty(kind) for kind in columns}
-            facts = count(nothing, catalogue, gains, segment, pages, declaring)
-            written.append(_written(facts, Path(scratch) / "nothing"))
+            added.append(_written(facts, Path(scratch) / str(len(added))) if added else facts)
+        if before is None and not added:
+            added = [count({kind: nothing(kind) for kind in columns}, catalogue, gains, segment, pages, declaring)]
         for name, kind in _KINDS.items():
-            _join(name, kind, (before, written), boundary(pages.latest), folder)
+            _join(name, kind, before, [kind.added(name, some) for some in added], boundary(pages.latest), folder)
     about = About(log.clock, dict(gains), segment, pages.latest, as_told(declared))
     save_rest(folder, pages, about, declaring.users)
     return State.open(folder, catalogue)
@@ -107,8 +106,14 @@ class _Kind:
     day: int = DAY
     dense: tuple[str, Callable[[Dense, Column], Column]] | None = None
 
-    def stored(self, folder: Path, name: str) -> Stored[Any]:
-        return Stored.of(folder, name, self.columns, self.make)
+    def stored(self, folder: Path, name: str) -> Part[Any]:
+        return Part.stored(folder, name, self.columns, self.make)
+
+    def added(self, name: str, some: "Facts | Path") -> Part[Any]:
+        """Of what some events add, in memory or saved."""
+        if isinstance(some, Path):
+            return self.stored(some, name)
+        return Part.held(_runs(some)[name], self.columns, self.make)
 
     def files(self, name: str) -> dict[str, str]:
         """The file of each column."""
@@ -140,13 +145,15 @@ def _kinds() -> dict[str, _Kind]:
 _KINDS: Final = _kinds()
 
 
+def _runs(facts: Facts) -> Mapping[str, Run | Sequences]:
+    return {**facts.counters, **facts.pairs, "history": facts.history, "marks": facts.marks}
+
+
 def _written(facts: Facts, folder: Path) -> Path:
     """What some events add, saved."""
     folder.mkdir()
-    for name, counters in (*facts.counters.items(), *facts.pairs.items()):
-        counters.save(folder, name)
-    for name, acts in (("history", facts.history), ("marks", facts.marks)):
-        acts.save(folder, name)
+    for name, run in _runs(facts).items():
+        run.save(folder, name)
     return folder
 
 
@@ -159,11 +166,9 @@ class _Carried:
     day: int
 
 
-def _join(name: str, kind: _Kind, known: tuple[_Carried | None, Sequence[Path]], day: int, folder: Path) -> None:
-    """Save what was carried and what was written of one name, parted at a day."""
-    before, written = known
+def _join(name: str, kind: _Kind, before: _Carried | None, parts: list[Part[Any]], day: int, folder: Path) -> None:
+    """Save what was carried and what was added of one name, parted at a day."""
     base, recent = (f"{part}.{name}" for part in PARTS)
-    parts = [kind.stored(part, name) for part in written]
     if before is not None and before.day == day:
         for file in kind.files(base).values():
             link(before.folder / file, folder / file)
@@ -217,9 +222,11 @@ def _carried(earlier: Earlier, catalogue: Catalogue, folder: Path) -> _Carried:
     old, pages = earlier.state.catalogue, earlier.state.pages
     item = _renumbering(old, catalogue)
     same = len(old) == len(catalogue)
-    folder.mkdir()
     day = boundary(pages.latest)
     regrouped = _regrouped(old, catalogue, item[:-1])
+    if same and not regrouped:
+        return _Carried(earlier.folder, pages, day)
+    folder.mkdir()
     for name, kind in _KINDS.items():
         if name == "affinity" and regrouped:
             continue
@@ -234,8 +241,9 @@ def _carried(earlier: Earlier, catalogue: Catalogue, folder: Path) -> _Carried:
         for part, run in zip(PARTS, _affinity(earlier.state, catalogue, item).parted(day * DAY), strict=True):
             run.save(folder, f"{part}.affinity")
     if not same:
-        waiting = pages.waiting.with_columns(item=pl.Series(item[pages.waiting["item"].to_numpy()], dtype=pl.Int32))
-        pages = Pages(pages.referred, waiting, pages.latest)
+        waiting = pages.waiting
+        waiting = waiting.with_columns(item=pl.Series(item[waiting["item"].to_numpy()], dtype=pl.Int32))
+        pages = replace(pages, awaiting=Pages.of(pages.referred, waiting, pages.latest).awaiting)
     return _Carried(folder, pages, day)
 
 

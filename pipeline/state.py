@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.catalogue import Catalogue
-from pipeline.counting import ACTIONS, COUNTED, PAIR_SETS, SETS, WAITING, Pages, count, referred_schema
+from pipeline.counting import COUNTED, PAIR_SETS, SETS, count
 from pipeline.errors import ArtifactError
 from pipeline.features.asking import UserLayers, user_schema
 from pipeline.features.counters import Counters
@@ -25,8 +25,9 @@ from pipeline.features.layers import CounterLayers, PairLayers, SequenceLayers
 from pipeline.features.pairs import PairCounters
 from pipeline.features.sequences import Sequences
 from pipeline.features.ticks import FOREVER, SEAL_MS, usable_tick
-from pipeline.logs.events import empty
 from pipeline.logs.partitions import CLOCKS, DAY_MS
+from pipeline.observed import ACTIONS, mentioned, nothing
+from pipeline.pages import WAITING, Pages, referred_schema
 from pipeline.stored import read_table
 
 __all__ = ["ACTIONS", "COUNTED", "DAY", "PARTS", "About", "Frames", "State", "boundary", "initial_state", "save_rest"]
@@ -68,10 +69,8 @@ class State:
 
     def advance(self, events: Frames) -> "State":
         """The state that knows these events as well; what they change shows from their own time on."""
-        events = {kind: events.get(kind, empty(kind)) for kind in ("item", "user", "impression", "feedback")}
-        shown = events["impression"]["items"].list.eval(pl.element().struct["item_id"]).explode(keep_nulls=False)
-        mentioned = pl.concat([events["feedback"]["item_id"], shown.rename("item_id")])
-        catalogue = self.catalogue.extend(events["item"], mentioned)
+        events = {kind: events.get(kind, nothing(kind)) for kind in ("item", "user", "impression", "feedback")}
+        catalogue = self.catalogue.extend(events["item"], mentioned(events["impression"], events["feedback"]))
         users = self.users.add(events["user"])
         declaring = Declaring(self.declared, users, self.clock)
         facts = count(events, catalogue, self.gains, self.segment, self.pages, declaring)
@@ -116,20 +115,20 @@ class State:
         if about.counted != COUNTED:
             raise ArtifactError("state.json: counted", f"{', '.join(COUNTED)}; train again", place=str(folder))
         counters = {
-            name: CounterLayers(*(Counters.open(folder, f"{part}.{name}", of) for part in PARTS))
+            name: CounterLayers.opened(*(Counters.open(folder, f"{part}.{name}", of) for part in PARTS))
             for name, of in SETS.items()
         }
         pairs = {
-            name: PairLayers(*(PairCounters.open(folder, f"{part}.{name}", of) for part in PARTS))
+            name: PairLayers.opened(*(PairCounters.open(folder, f"{part}.{name}", of) for part in PARTS))
             for name, of in PAIR_SETS.items()
         }
         history, marks = (
-            SequenceLayers(*(Sequences.open(folder, f"{part}.{name}") for part in PARTS))
+            SequenceLayers.opened(*(Sequences.open(folder, f"{part}.{name}") for part in PARTS))
             for name in ("history", "marks")
         )
         declared = declarations(about.declared, str(folder))
         referred = read_table(folder / "referred.parquet", referred_schema(declared))
-        pages = Pages(referred, read_table(folder / "waiting.parquet", WAITING), about.latest)
+        pages = Pages.of(referred, read_table(folder / "waiting.parquet", WAITING), about.latest)
         names = wanted(declared).users
         users = UserLayers.empty()
         if names:
@@ -164,9 +163,8 @@ def save_rest(folder: Path, pages: Pages, about: About, users: UserLayers | None
     """What a saved state holds besides counts and sequences."""
     if users is not None and users.names:
         users.whole().table().write_parquet(folder / "users.parquet")
-    ordered = pages.ordered()
-    ordered.referred.write_parquet(folder / "referred.parquet")
-    ordered.waiting.write_parquet(folder / "waiting.parquet")
+    pages.referred.write_parquet(folder / "referred.parquet")
+    pages.waiting.write_parquet(folder / "waiting.parquet")
     (folder / "state.json").write_bytes(msgspec.json.encode(about))
 
 

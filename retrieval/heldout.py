@@ -95,8 +95,7 @@ def held_out_searches(log: Log, state: State, seed: int = 0) -> HeldOut | None:
 
 
 def whole_history(state: State) -> Sequences:
-    layers = state.history
-    return layers.base if layers.recent is None else layers.base.merge(layers.recent)
+    return state.history.whole()
 
 
 def repeat_rate(history: Sequences) -> float:

@@ -93,12 +93,12 @@ def tried(
     for pool in made:
         subject[pool.rows] = pool.subject
     for number, fusion in enumerate(fusions):
-        weights = (0.0, fusion.popular, fusion.covisit, 0.0, fusion.tower)
+        weights = (0.0, fusion.popular, fusion.covisit, 0.0, 0.0, fusion.tower)  # what is held out has no live items
         if search:
-            weights = (config.lexical.weight, 0.0, 0.0, 0.0, fusion.search_tower)
+            weights = (config.lexical.weight, 0.0, 0.0, 0.0, 0.0, fusion.search_tower)
         for pool in made:
             measured[:, number, pool.rows] = _measured(pool, weights, config.k0)
-    return [Trial(fusion, *measured[:, number], subject) for number, fusion in enumerate(fusions)]
+    return [Trial(fusion, recall, ndcg, subject) for fusion, recall, ndcg in zip(fusions, *measured, strict=True)]
 
 
 def trials(held: HeldOut, config: RetrievalConfig, neighbours: Neighbours) -> list[Trial]:

@@ -5,7 +5,7 @@ Letters: R requests or pages, U user attributes and C fields of context that are
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Final
 
 import msgspec
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.features.declared import Wanted, context_field, user_field
 from pipeline.features.fields import plain_text
 from pipeline.features.ids import Keys, key, key_column, pair
+from pipeline.features.tail import appended
 from pipeline.features.ticks import first_tick
 
 Ints = NDArray[np.int64]
@@ -23,7 +24,6 @@ Names = tuple[str, ...]
 LAG: Final = 1  # ticks; a page may be delivered before a user row of the same hour, and still must not depend on it
 _NEVER: Final = -(2**62)
 _TICK_BITS: Final = 20
-_FOLD: Final = 20_000  # rows in the recent layer before it is folded into the base
 _REMEMBERED: Final = 1 << 16
 
 
@@ -98,6 +98,10 @@ class Users:
         latest = by_time[np.maximum.accumulate(rank)]
         return cls(distinct, (place.astype(np.int64) << _TICK_BITS) | tick, time, values, latest)
 
+    @property
+    def rows(self) -> int:
+        return len(self.code)
+
     def merge(self, other: "Users") -> "Users":
         if not len(other.code) or not len(self.code):
             return self if len(self.code) else other
@@ -138,23 +142,22 @@ def user_schema(names: Names) -> Mapping[str, pl.DataType]:
 
 @dataclass(frozen=True, slots=True)
 class UserLayers:
-    """names: of the U attributes; base and recent answer as one."""
+    """names: of the U attributes; base and recent, runs of what came since, answer as one."""
 
     names: Names
     base: Users
-    recent: Users
+    recent: tuple[Users, ...] = ()
 
     @classmethod
     def empty(cls, names: Names = ()) -> "UserLayers":
         none = np.empty(0, dtype=np.int64)
-        nobody = Users.of(none, none, none, none.reshape(0, len(names)))
-        return cls(names, nobody, nobody)
+        return cls(names, Users.of(none, none, none, none.reshape(0, len(names))))
 
     @classmethod
     def opened(cls, names: Names, rows: pl.DataFrame) -> "UserLayers":
         values = [rows[name].to_numpy() for name in user_schema(names)]
         width = np.stack(values[3:], axis=1) if names else np.empty((len(rows), 0), dtype=np.int64)
-        return cls(names, Users.of(values[0], values[1], values[2], width), cls.empty(names).recent)
+        return cls(names, Users.of(values[0], values[1], values[2], width))
 
     def add(self, rows: pl.DataFrame) -> "UserLayers":
         """rows: `user` events."""
@@ -163,22 +166,20 @@ class UserLayers:
         time = rows["time"].to_numpy()
         tick = first_tick(time, rows["received"].to_numpy())
         values = json_keys(rows["attributes"], self.names)
-        recent = self.recent.merge(Users.of(key_column(rows["user_id"]), tick, time, values))
-        if len(recent.code) > _FOLD:
-            return UserLayers(self.names, self.base.merge(recent), self.empty(self.names).recent)
-        return UserLayers(self.names, self.base, recent)
+        more = Users.of(key_column(rows["user_id"]), tick, time, values)
+        return UserLayers(self.names, self.base, appended(self.recent, more))
 
     def whole(self) -> Users:
-        return self.base.merge(self.recent)
+        return reduce(Users.merge, self.recent, self.base)
 
     def at(self, subject: Keys, tick: Ints) -> Keys:
         """`[R, U]`: the attributes of each subject as known `LAG` before the tick, 0 = none; both `[R]`."""
         time, values = self.base.at(subject, tick - LAG)
-        if not len(self.recent.code):
-            return values
-        later, others = self.recent.at(subject, tick - LAG)
-        newer = (later > time) | ((later == time) & (_stamp(others) > _stamp(values)))
-        return np.where(newer[:, None], others, values)
+        for run in self.recent:
+            later, others = run.at(subject, tick - LAG)
+            newer = (later > time) | ((later == time) & (_stamp(others) > _stamp(values)))
+            time, values = np.where(newer, later, time), np.where(newer[:, None], others, values)
+        return values
 
 
 def _stamp(values: Keys) -> Keys:

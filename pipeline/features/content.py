@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.catalogue import LEVELS, Catalogue
+from pipeline.catalogue import LEVELS, Catalogue, Timeline
 from pipeline.features.ids import Keys
 from pipeline.features.texts import Texts
+from pipeline.reworded import differing
 
 Vectors = NDArray[np.float32]
 
@@ -54,6 +55,21 @@ def item_vectors(
         column, sign = _hashed(keys, dim)
         vectors += np.bincount(item.astype(np.int64) * dim + column, weights=sign * weight, minlength=items * dim)
     return unit(vectors.reshape(items, dim))
+
+
+def grown_vectors(catalogue: Catalogue, texts: Texts, before: tuple[Texts, Vectors]) -> Vectors:
+    """As `item_vectors`; items whose words are as they were `before` keep their vectors, which are the same bits."""
+    old, vectors = before
+    known = len(old.rows)
+    if known > len(catalogue) or known != len(vectors):
+        return item_vectors(catalogue, texts)
+    anew = np.ones(len(catalogue), dtype=np.bool_)
+    anew[:known] = differing(old.rows, texts.rows.head(known), texts.rows.columns)
+    place = np.flatnonzero(anew)
+    grown = np.empty((len(catalogue), vectors.shape[1]), dtype=vectors.dtype)
+    grown[:known] = vectors
+    grown[place] = item_vectors(Catalogue(catalogue.rows[place], Timeline.empty(), 0), dim=vectors.shape[1])
+    return grown
 
 
 def unit(vectors: NDArray[np.float64]) -> Vectors:

@@ -13,6 +13,7 @@ from pipeline.catalogue import LEVELS
 from pipeline.features.ids import Keys
 from pipeline.features.layers import PairLayers
 from pipeline.features.rates import smoothed
+from pipeline.features.runs import coded
 from pipeline.state import State
 
 Floats = NDArray[np.float64]
@@ -34,14 +35,15 @@ def query_columns(state: State, item: Items, tick: Ints, query_key: Keys, ctr: F
     asked = query_key != 0
     if not asked.any():
         return {}
+    layers, queries = state.pairs["query_items"], state.counters["queries"]
     if len(tick) == 1:
-        return _of_one_query(state, item[0], (int(tick[0]), int(query_key[0])), ctr)
-    layers = state.pairs["query_items"]
-    counts = layers.at(query_key, item, tick).astype(np.float64)
+        one = int(query_key[0])
+        counts, times = layers.of_one(one, coded(item[0], tick))[None], queries.of_one(one, int(tick[0]))
+    else:
+        counts, times = layers.at(query_key, item, tick), queries.at(query_key, tick)
     shown, clicked, positive = (counts[..., layers.place(name)] for name in ("shown", "clicked", "positive"))
-    times = np.log1p(state.counters["queries"].at(query_key, tick))
-    values = (smoothed(clicked, shown, ctr, QUERY_STRENGTH), np.log1p(shown), np.log1p(positive), times)
-    return _where(asked[:, None], QUERY_NAMES, values)
+    rate = smoothed(clicked, shown, ctr, QUERY_STRENGTH)
+    return _where(asked[:, None], QUERY_NAMES, (rate, np.log1p(shown), np.log1p(positive), np.log1p(times)))
 
 
 def segment_columns(state: State, item: Items, tick: Ints, segment_key: Keys, log_all: Floats) -> Columns:
@@ -49,37 +51,12 @@ def segment_columns(state: State, item: Items, tick: Ints, segment_key: Keys, lo
     known = segment_key != 0
     if not known.any():
         return {}
-    if len(tick) == 1:
-        return _of_one_segment(state, item[0], (int(tick[0]), int(segment_key[0])), log_all)
     positive = positives(state.pairs["segments"], segment_key, item, tick)
-    values = (np.log1p(positive), positive / (np.expm1(log_all) + TASTE_STRENGTH))
-    return _where(known[:, None], SEGMENT_NAMES, values)
+    return _where(known[:, None], SEGMENT_NAMES, segment_values(positive, log_all))
 
 
-def _of_one_query(state: State, item: Items, at: tuple[int, int], ctr: Floats) -> Columns:
-    """One request: only the items that have a count at all are worked out. item: `[K]`; at: the tick, and the key."""
-    tick, query_key = at
-    layers = state.pairs["query_items"]
-    where, counts = layers.under(query_key, item, tick)
-    each = (counts[:, layers.place(name)].astype(np.float64) for name in ("shown", "clicked", "positive"))
-    shown, clicked, positive = each
-    rate, logs = ctr.copy(), np.zeros((2, 1, len(item)))
-    rate[0, where] = smoothed(clicked, shown, ctr[0].take(where), QUERY_STRENGTH)
-    logs[0, 0, where], logs[1, 0, where] = np.log1p(shown), np.log1p(positive)
-    times = np.log1p(state.counters["queries"].of_one(query_key, tick))
-    return dict(zip(QUERY_NAMES, (rate, *logs, times), strict=True))
-
-
-def _of_one_segment(state: State, item: Items, at: tuple[int, int], log_all: Floats) -> Columns:
-    """As `_of_one_query`."""
-    tick, segment_key = at
-    layers = state.pairs["segments"]
-    where, counts = layers.under(segment_key, item, tick)
-    positive = counts[:, layers.place("positive")].astype(np.float64)
-    values = np.zeros((2, 1, len(item)))
-    values[0, 0, where] = np.log1p(positive)
-    values[1, 0, where] = positive / (np.expm1(log_all[0].take(where)) + TASTE_STRENGTH)
-    return dict(zip(SEGMENT_NAMES, values, strict=True))
+def segment_values(positive: Floats, log_all: Floats) -> tuple[Floats, Floats]:
+    return np.log1p(positive), positive / (np.expm1(log_all) + TASTE_STRENGTH)
 
 
 def taste_columns(state: State, few: "Few", tick: Ints, subject_key: Keys) -> Columns:
@@ -90,18 +67,10 @@ def taste_columns(state: State, few: "Few", tick: Ints, subject_key: Keys) -> Co
     known = subject_key != 0
     if not known.any():
         return {}
-    layers, keys = state.pairs["affinity"], np.append(few.keys, 0)
-    if len(tick) == 1:
-        where, some = layers.under(int(subject_key[0]), keys, int(tick[0]))
-        each = np.zeros((1, len(keys)))
-        each[0, where] = some[:, layers.place("positive")]
-    else:
-        each = positives(layers, subject_key, keys[None], tick)
-    total = each[:, -1]
-    share = each[:, :-1] / (total + TASTE_STRENGTH)[:, None]
-    share[~known] = np.nan
-    actions = {ACTIONS_NAME: np.where(known, np.log1p(total), np.nan)[:, None]}
-    return few.columns(share, TASTE_NAMES) | actions
+    each = positives(state.pairs["affinity"], subject_key, np.append(few.keys, 0)[None], tick)
+    each[~known] = np.nan
+    total = each[:, -1:]
+    return few.columns(each[:, :-1] / (total + TASTE_STRENGTH), TASTE_NAMES) | {ACTIONS_NAME: np.log1p(total)}
 
 
 class Few:
@@ -129,7 +98,12 @@ class Few:
 
 
 def positives(layers: PairLayers, major: Keys, minor: NDArray[np.integer], tick: Ints) -> Floats:
-    return layers.at(major, minor, tick)[..., layers.place("positive")].astype(np.float64)
+    """`[R, K]`; minor: `[R, K]`, or `[1, K]` alike for all."""
+    if len(tick) == 1:
+        counts = layers.of_one(int(major[0]), coded(minor[0], tick))[None]
+    else:
+        counts = layers.at(major, minor, tick)
+    return counts[..., layers.place("positive")].astype(np.float64)
 
 
 def _where(known: Mask, names: tuple[str, ...], values: tuple[Floats, ...]) -> Columns:

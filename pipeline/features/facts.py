@@ -10,19 +10,21 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import NEVER, Catalogue
 from pipeline.features.ids import Keys, key
 
 Floats = NDArray[np.float64]
 KINDS: Final = ("product", "content", "ad")
 HOUR_MS: Final = 3_600_000
+_AFTER_ALL: Final = 2**62
 STATIC_NAMES: Final = ("has_text", "kind", "sponsored")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """static: `[N, len(STATIC_NAMES)]`; groups: `[G]` distinct category prefixes and brands (0 = none);
-    group: `[N, L + 1]` places in `groups`, levels then brand; prices: per change, sorted by (item, time)."""
+    """created: `[N]` ms, after all time where there is no description; static: `[N, len(STATIC_NAMES)]`; groups: `[G]`
+    distinct category prefixes and brands (0 = none); group: `[N, L + 1]` places in `groups`, levels then brand;
+    known: `[N + 1, L + 1]` the same, but G for none, as in the last row; prices: per change, sorted by (item, time)."""
 
     size: int
     created: NDArray[np.int64]
@@ -30,6 +32,7 @@ class Facts:
     region: Keys
     groups: Keys
     group: NDArray[np.int32]
+    known: NDArray[np.int32]
     times: NDArray[np.int64]
     codes: NDArray[np.int64]
     prices: Floats
@@ -44,14 +47,18 @@ class Facts:
         has += (rows["text"].str.len_bytes().fill_null(0) > 0).to_numpy()
         sponsored = rows["sponsored"].fill_null(value=False).to_numpy()
         groups, group = np.unique(np.column_stack([catalogue.category, catalogue.brand]), return_inverse=True)
+        places = group.reshape(len(catalogue), -1).astype(np.int32)
+        known = np.full((len(catalogue) + 1, places.shape[1]), len(groups), dtype=np.int32)
+        np.copyto(known[:-1], places, where=groups[places] != 0)
         times, codes, prices = _price_changes(catalogue)
         return cls(
             size=len(catalogue),
-            created=catalogue.created,
+            created=np.where(catalogue.created == NEVER, _AFTER_ALL, catalogue.created),
             static=np.column_stack([has, kind, sponsored]).astype(np.float32),
             region=catalogue.region,
             groups=groups,
-            group=group.reshape(len(catalogue), -1).astype(np.int32),
+            group=places,
+            known=known,
             times=times,
             codes=codes,
             prices=prices,
@@ -61,11 +68,12 @@ class Facts:
         """The price as of a moment, nan = unknown; item and time broadcast."""
         if not len(self.codes):
             return np.full(np.broadcast_shapes(item.shape, time.shape), np.nan)
-        changes = len(self.times) + 1
-        wanted = item.astype(np.int64) * changes + np.searchsorted(self.times, time, side="right")
-        place = np.searchsorted(self.codes, wanted, side="right") - 1
-        own = (place >= 0) & (self.codes[place] // changes == item)
-        return np.where(own, self.prices[place], np.nan)
+        rank = self.times.searchsorted(time, side="right")
+        wanted = item.astype(np.int64) * (len(self.times) + 1) + rank
+        place = self.codes.searchsorted(wanted, side="right") - 1
+        # Of a place before the first, the last is taken, which is later than what is wanted or of another item.
+        own = (wanted - self.codes.take(place)).view(np.uint64) <= rank.view(np.uint64)
+        return np.where(own, self.prices.take(place), np.nan)
 
 
 def _price_changes(catalogue: Catalogue) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:

@@ -22,10 +22,10 @@ from pipeline.features.behaviour import (
 )
 from pipeline.features.declared_fit import FittedDeclared, fit_declared
 from pipeline.features.ids import Keys
-from pipeline.features.match import TextStats
 from pipeline.features.rates import beta_prior
 from pipeline.features.table import Sheet, latest_tick
 from pipeline.features.texts import TextMemory
+from pipeline.features.textstats import TextStats
 from pipeline.features.ticks import FOREVER
 from pipeline.state import State
 

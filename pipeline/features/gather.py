@@ -1,6 +1,6 @@
 """Putting runs that lie on disk together, a range of keys at a time, so that none of them has to fit in memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,36 +30,42 @@ _Run = TypeVar("_Run", bound=Keyed)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored(Generic[_Run]):
-    """A saved run, read in part. make: the run of keys, start and columns."""
+class Part(Generic[_Run]):
+    """A run that is taken in part: saved ones are read so, others are in memory already. make: the run of keys, start
+    and columns; rows: those of each column, from one place to another."""
 
-    folder: Path
-    name: str
     keys: Keys
     start: NDArray[np.int64]
-    columns: tuple[str, ...]
     make: Callable[..., _Run]
+    rows: Mapping[str, Callable[[int, int], NDArray[Any]]]
 
     @classmethod
-    def of(cls, folder: Path, name: str, columns: tuple[str, ...], make: Callable[..., _Run]) -> Self:
+    def stored(cls, folder: Path, name: str, columns: tuple[str, ...], make: Callable[..., _Run]) -> Self:
         keys, start = (np.array(read_array(folder / f"{name}.{part}.npy")) for part in ("keys", "start"))
-        return cls(folder, name, keys, start, columns, make)
+        return cls(keys, start, make, {column: _reading(folder / f"{name}.{column}.npy") for column in columns})
+
+    @classmethod
+    def held(cls, run: _Run, columns: tuple[str, ...], make: Callable[..., _Run]) -> Self:
+        def taking(array: NDArray[Any]) -> Callable[[int, int], NDArray[Any]]:
+            return lambda first, last: array[first:last]
+
+        return cls(run.keys, run.start, make, {column: taking(getattr(run, column)) for column in columns})
 
     def between(self, low: int, high: int) -> _Run:
         """The rows of keys `low` to `high` (excluded), places in `keys`."""
         first, last = int(self.start[low]), int(self.start[high])
-        rows = [_read(self.folder / f"{self.name}.{column}.npy", first, last) for column in self.columns]
+        rows = [read(first, last) for read in self.rows.values()]
         return self.make(self.keys[low:high], self.start[low : high + 1] - first, *rows)
 
 
 def gather(
-    parts: Sequence[Stored[_Run]],
+    parts: Sequence[Part[_Run]],
     together: Callable[[Sequence[_Run]], Sequence[_Run]],
     folder: Path,
     names: Sequence[str],
 ) -> None:
     """Write what `together` makes of all parts, one run a name, byte for byte as if they had been saved whole."""
-    columns = parts[0].columns
+    columns = tuple(parts[0].rows)
     with ExitStack() as stack:
         writers = [stack.enter_context(_Writer(folder, name, columns)) for name in names]
         for edges in _ranges(parts):
@@ -70,15 +76,18 @@ def gather(
 
 def rewritten(source: Path, target: Path, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
     """Write a saved array with its values changed, a part at a time; `change` keeps shape and type."""
-    array = read_array(source)
+    array, read = read_array(source), _reading(source)
     with target.open("wb") as file:
         npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
         for first in range(0, len(array), _ROWS):
-            change(_read(source, first, min(first + _ROWS, len(array)))).tofile(file)
+            change(read(first, min(first + _ROWS, len(array)))).tofile(file)
 
 
-def _ranges(parts: Sequence[Stored[_Run]]) -> Iterator[list[tuple[int, int]]]:
+def _ranges(parts: Sequence[Part[_Run]]) -> Iterator[list[tuple[int, int]]]:
     """Ranges of keys with about `_ROWS` rows: the places of each in every part. There is always one."""
+    if sum(int(part.start[-1]) for part in parts) < _ROWS:
+        yield [(0, len(part.keys)) for part in parts]
+        return
     keys = np.concatenate([part.keys for part in parts])
     rows = np.concatenate([np.diff(part.start) for part in parts])
     order = np.argsort(keys, kind="stable")
@@ -89,13 +98,18 @@ def _ranges(parts: Sequence[Stored[_Run]]) -> Iterator[list[tuple[int, int]]]:
         yield [(int(edge[place]), int(edge[place + 1])) for edge in edges]
 
 
-def _read(path: Path, first: int, last: int) -> NDArray[Any]:
-    """Rows of an array that `numpy.save` wrote; not mapped, so that what was read leaves memory again."""
+def _reading(path: Path) -> Callable[[int, int], NDArray[Any]]:
+    """Reads rows of an array that `numpy.save` wrote; not mapped, so that what was read leaves memory again."""
     array = read_array(path)
-    width = int(np.prod(array.shape[1:], dtype=np.int64))
-    offset = path.stat().st_size - array.nbytes + first * width * array.dtype.itemsize
-    flat = np.fromfile(path, dtype=array.dtype, count=(last - first) * width, offset=offset)
-    return flat.reshape(last - first, *array.shape[1:])
+    dtype, shape, begin = array.dtype, array.shape[1:], path.stat().st_size - array.nbytes
+    width = int(np.prod(shape, dtype=np.int64))
+
+    def read(first: int, last: int) -> NDArray[Any]:
+        offset = begin + first * width * dtype.itemsize
+        flat = np.fromfile(path, dtype=dtype, count=(last - first) * width, offset=offset)
+        return flat.reshape(last - first, *shape)
+
+    return read
 
 
 class _Writer:

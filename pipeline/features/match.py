@@ -8,16 +8,13 @@ Letters: M (query, item) pairs, T terms of the longest query, W tokens of the lo
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batch import Mask
 from pipeline.catalogue import Catalogue
-from pipeline.errors import ArtifactError
 from pipeline.features.texts import (
     LETTERS,
     LONGEST_TITLE,
@@ -27,20 +24,23 @@ from pipeline.features.texts import (
     Hashes,
     TextMemory,
     Texts,
+    Word,
+    as_bits,
     letters_of,
     word,
 )
+from pipeline.features.textstats import Counts, TextStats
 
 K1: Final = 1.2
 B: Final = 0.75
 TITLE_WEIGHT: Final = 2.0
 MOST_TERMS: Final = 16
+_REMEMBERED = 2**16  # terms
 _CELLS_AT_ONCE = 2**21  # of (term, token of a title, pair)
 _EIGHT = (np.uint8(1) << np.arange(8, dtype=np.uint8))[:, None]
 # The place of a term; it is 32 where no bit is set.
 _AT = np.append(np.arange(32, dtype=np.float32), np.float32(np.nan))
 _ONES = np.ones(LETTERS, dtype=np.float32)
-Counts = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
 MATCH_NAMES: Final = (
@@ -67,88 +67,53 @@ MATCH_NAMES: Final = (
 class _Sum(IntEnum):
     """What is added up over the terms of a query."""
 
-    TITLE, TEXT, ALL, FOUND, ANY, CLOSE, HAS, TIMES, NUMBERS, BIGRAMS = range(10)
-
-
-@dataclass(frozen=True, slots=True)
-class TextStats:
-    """How common words are, frozen in a bundle. hashes: `[V]` sorted; documents_with: `[V, 2]` for title and text;
-    mean_length: `[2]` tokens."""
-
-    documents: int
-    hashes: Hashes
-    documents_with: NDArray[np.int32]
-    mean_length: tuple[float, float]
-
-    @classmethod
-    def of(cls, texts: Texts) -> "TextStats":
-        """Counted over every item of the catalogue that has a word at all."""
-        fields = (texts.title, texts.text)
-        documents = int(np.count_nonzero(texts.title.length + texts.text.length))
-        found = [_distinct(field) for field in fields]
-        hashes = np.unique(np.concatenate(found))
-        counts = np.stack([np.bincount(np.searchsorted(hashes, part), minlength=len(hashes)) for part in found], axis=1)
-        means = [float(field.length.sum()) / max(documents, 1) for field in fields]
-        return cls(documents, hashes, counts.astype(np.int32), (means[0], means[1]))
-
-    def idf(self, hashes: Hashes) -> Counts:
-        """`[..., 2]`: of each term in titles and in texts; an unknown term is the rarest."""
-        place = np.minimum(np.searchsorted(self.hashes, hashes), max(len(self.hashes) - 1, 0))
-        have = np.zeros((*np.shape(hashes), 2))
-        if len(self.hashes):
-            have = np.where((self.hashes[place] == hashes)[..., None], self.documents_with[place], 0)
-        return np.asarray(np.log1p((self.documents - have + 0.5) / (have + 0.5)))
-
-    def save(self, folder: Path) -> None:
-        np.save(folder / "text.hashes.npy", self.hashes, allow_pickle=False)
-        np.save(folder / "text.documents.npy", self.documents_with, allow_pickle=False)
-        about = {"documents": self.documents, "mean_length": self.mean_length}
-        (folder / "text.json").write_bytes(msgspec.json.encode(about))
-
-    @classmethod
-    def open(cls, folder: Path) -> "TextStats":
-        """Raises ArtifactError when the files are not what `save` wrote."""
-        try:
-            about = msgspec.json.decode((folder / "text.json").read_bytes())
-            hashes = np.load(folder / "text.hashes.npy", allow_pickle=False)
-            counts = np.load(folder / "text.documents.npy", allow_pickle=False)
-            title, text = (float(value) for value in about["mean_length"])
-            stats = cls(int(about["documents"]), hashes, counts, (title, text))
-        except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
-            raise ArtifactError("text.json", f"readable text statistics ({error})", place=str(folder)) from error
-        if hashes.ndim != 1 or counts.shape != (len(hashes), 2):
-            raise ArtifactError("text.documents.npy", "two counts for each hash", place=str(folder))
-        return stats
+    TITLE, TEXT, FOUND, ANY, CLOSE, HAS, TIMES, NUMBERS, BIGRAMS = range(9)
 
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What a term's weight in an item depends on. idf: `[V + 1, 2]`, of the words of stats and of any other; the rest
-    `[N]` each: k1 (1 - b + b length / mean length) of both fields, the title's length but at least 1, and how many
+    """What a term's weight in an item depends on. idf: `[V + 1, 2]`, of the words of stats and of any other; item:
+    `[N, 4]`: k1 (1 - b + b length / mean length) of title and text, the title's length but at least 1, and how many
     letter triples it has."""
 
     texts: Texts
     stats: TextStats
     idf: Floats
-    title_norm: Floats
-    text_norm: Floats
-    length: Floats
-    letters: Floats
+    item: Floats
+    terms: dict[str, "_Term"] = field(default_factory=dict)
 
     @classmethod
     def of(cls, texts: Texts, stats: TextStats) -> "_About":
         norms = [_norm(part, mean) for part, mean in zip((texts.title, texts.text), stats.mean_length, strict=True)]
-        letters = _counted(texts.letters)
         idf = stats.idf(np.append(stats.hashes, NO_TOKEN)).astype(np.float32)
-        return cls(texts, stats, idf, norms[0], norms[1], np.maximum(texts.title.length, 1).astype(np.float32), letters)
+        item = (*norms, np.maximum(texts.title.length, 1).astype(np.float32), _counted(texts.letters))
+        return cls(texts, stats, idf, np.stack(item, axis=1))
 
-    def idf_of(self, hashes: Hashes) -> Floats:
-        """`[..., 2]`: `TextStats.idf`, looked up."""
-        known, rare = self.stats.hashes, len(self.stats.hashes)
-        place = known.searchsorted(hashes)
-        if rare:
-            place = np.where(known.take(place, mode="clip") == hashes, place, rare)
-        return self.idf.take(place, axis=0)
+    def term(self, token: str) -> "_Term":
+        """Remembered, since queries share their words."""
+        if (known := self.terms.get(token)) is None:
+            if len(self.terms) >= _REMEMBERED:
+                self.terms.clear()
+            about = word(token)
+            place = int(self.stats.hashes.searchsorted(about.hash))
+            known_word = place < len(self.stats.hashes) and self.stats.hashes[place] == about.hash
+            title, text = self.idf[place if known_word else -1]
+            known = _Term(about, self.texts.titles.places.get(about.hash, -1), (title, text))
+            self.terms[token] = known
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """place: as in `Titles`, -1 for none; idf: in titles and in texts."""
+
+    word: Word
+    place: int
+    idf: tuple[np.float32, np.float32]
+
+
+_ZERO = np.float32(0)
+_NO_TERM = _Term(Word(NO_TOKEN, 0, 0, False), -1, (_ZERO, _ZERO))
 
 
 def _norm(part: Field, mean: float) -> Floats:
@@ -217,28 +182,44 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """The terms of R requests: hashes, shapes, number: `[R, T]`; idf: `[R, T, 2]`, of titles and of texts;
-    length: `[R]`; letters: `[R, LETTERS]`."""
+    """The terms of R requests: hashes, shapes, number: `[R, T]`; places: `[R, T]` as in `Titles`, -1 for none; idf:
+    `[R, T, 2]`, of titles and of texts; length: `[R]`; letters: `[R, LETTERS]`; asked: `[4, R]`: terms, their idf in
+    titles together, how many are numbers, and how many letter triples there are."""
 
     hashes: Hashes
+    places: NDArray[np.int32]
     shapes: Bits
     number: Mask
     idf: Floats
     length: NDArray[np.int64]
     letters: Bits
+    asked: Floats
 
     @classmethod
     def of(cls, terms: Sequence[Sequence[str]], about: _About) -> "_Query":
-        lines = [list(dict.fromkeys(line))[:MOST_TERMS] for line in terms]
-        length = np.array([len(line) for line in lines], dtype=np.int64)
-        shape = (len(lines), int(length.max(initial=0)))
-        hashes, shapes = np.full(shape, -2, dtype=np.int32), np.zeros(shape, dtype=np.uint64)
-        number = np.zeros(shape, dtype=np.bool_)
-        for row, line in enumerate(lines):
-            for place, token in enumerate(line):
-                known = word(token)
-                hashes[row, place], shapes[row, place], number[row, place] = known.hash, known.shape, known.number
-        return cls(hashes, shapes, number, about.idf_of(hashes), length, letters_of(lines))
+        lines = [[about.term(token) for token in tuple(dict.fromkeys(line))[:MOST_TERMS]] for line in terms]
+        width = max(map(len, lines))
+        full = [line + [_NO_TERM] * (width - len(line)) for line in lines]
+        letters = [letters_of(term.word for term in line) for line in lines]
+        asked = [
+            (
+                len(line),
+                sum((term.idf[0] for term in line), _ZERO),
+                sum(term.word.number for term in line),
+                each.bit_count(),
+            )
+            for line, each in zip(lines, letters, strict=True)
+        ]
+        return cls(
+            hashes=np.array([[term.word.hash for term in line] for line in full], dtype=np.int32),
+            places=np.array([[term.place for term in line] for line in full], dtype=np.int32),
+            shapes=np.array([[term.word.shape for term in line] for line in full], dtype=np.uint64),
+            number=np.array([[term.word.number for term in line] for line in full], dtype=np.bool_),
+            idf=np.array([[term.idf for term in line] for line in full], dtype=np.float32),
+            length=np.array([len(line) for line in lines], dtype=np.int64),
+            letters=as_bits(letters),
+            asked=np.array(asked, dtype=np.float32).T,
+        )
 
 
 def _match(
@@ -248,49 +229,57 @@ def _match(
 
     A title is at most 32 tokens long, so the places a term stands at are the bits of one number.
     """
-    hashes, number, length = query.hashes[row].T, query.number[row].T, query.length[row]
-    at = texts.title.padded(item)
-    titles, bits = about.length.take(item), _places_of(texts.title.tokens.take(at) == hashes[:, None])
-    has, times, place = bits != 0, np.bitwise_count(bits), np.bitwise_count((bits & -bits) - np.uint32(1))
-    one = isinstance(row, slice)
+    hashes, number, length, idf = query.hashes[row].T, query.number[row].T, query.length[row], query.idf[row].T
+    title_norm, text_norm, titles, letters = about.item.take(item, axis=0).T
+    words, one = texts.titles.of(item, int(titles.max())), isinstance(row, slice)
+    bits = _places_of(words == query.places[row].T[:, None])
+    last = bits[-1] if one else bits[length - 1, np.arange(len(item))]
     in_text = texts.times_in_text(hashes[:, 0], item) if one else texts.text.times_in(hashes, item)
-    close, real = _closest(texts, at, query.shapes[row].T), np.arange(len(bits))[:, None] < length
-    idf = query.idf[row].transpose(2, 1, 0)
+    close, has = texts.titles.closest(words, query.shapes[row].T), bits != 0
     each = np.zeros((len(bits), len(_Sum), len(item)), dtype=np.float32)
-    each[:, _Sum.TITLE] = idf[0] * _saturated(times.astype(np.float32), about.title_norm.take(item))
-    each[:, _Sum.TEXT] = idf[1] * _saturated(in_text, about.text_norm.take(item))
-    each[:, _Sum.ALL] = idf[0] * real
-    np.multiply(each[:, _Sum.ALL], has, out=each[:, _Sum.FOUND])
-    np.multiply(each[:, _Sum.ALL], has | (in_text > 0), out=each[:, _Sum.ANY])
-    np.multiply(close, real, out=each[:, _Sum.CLOSE])
-    each[:, _Sum.HAS], each[:, _Sum.TIMES], each[:, _Sum.NUMBERS] = has, times, number & has
-    each[1:, _Sum.BIGRAMS] = ((bits[:-1] << np.uint32(1)) & bits[1:]) != 0
-    title_bm25, text_bm25, idf_all, idf_found, idf_any, close_all, found, covered, numbers, bigrams = _summed(each)
-    final = (length - 1, np.arange(len(item)))
-    terms, asked = length.astype(np.float32), _counted(query.letters[row])
+    each[:, _Sum.HAS], each[:, _Sum.TIMES], each[:, _Sum.CLOSE] = has, np.bitwise_count(bits), close
+    if not one:
+        real = np.arange(len(bits))[:, None] < length
+        each[:, _Sum.CLOSE] *= real
+        close[~real] = 1
+    np.multiply(idf[0], _saturated(each[:, _Sum.TIMES], title_norm), out=each[:, _Sum.TITLE])
+    np.multiply(idf[1], _saturated(in_text, text_norm), out=each[:, _Sum.TEXT])
+    np.multiply(idf[0], has, out=each[:, _Sum.FOUND])
+    np.multiply(idf[0], has | (in_text > 0), out=each[:, _Sum.ANY])
+    np.logical_and(number, has, out=each[:, _Sum.NUMBERS])
+    np.not_equal((bits[:-1] << np.uint32(1)) & bits[1:], 0, out=each[1:, _Sum.BIGRAMS])
+    title_bm25, text_bm25, idf_found, idf_any, close_all, found, covered, numbers, bigrams = _summed(each)
+    terms, idf_all, numbers_all, asked = query.asked[:, row]
     shared = _counted(query.letters[row] & texts.letters.take(item, axis=0))
+    ends = np.empty((2, len(item)), dtype=np.uint32)
+    np.bitwise_or.reduce(bits, axis=0, out=ends[0])
+    ends[1] = last
+    first_place, last_place = _AT.take(np.bitwise_count((ends & -ends) - np.uint32(1)))
+    columns = out.T
+    for column, values in (
+        (0, title_bm25),
+        (1, text_bm25),
+        (5, found == terms),
+        (6, last != 0),
+        (13, np.minimum.reduce(close, axis=0)),
+        (16, titles),
+    ):
+        columns[column] = values
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns = (
-            title_bm25,
-            text_bm25,
-            found / terms,
-            idf_found / idf_all,
-            idf_any / idf_all,
-            found == terms,
-            has[final],
-            numbers / np.add.reduce(number, axis=0, dtype=np.float32),
-            bigrams / (terms - 1),
-            covered / titles,
-            _AT.take(np.minimum.reduce(place, axis=0)) / titles,
-            _AT.take(place[final]) / titles,
-            close_all / terms,
-            np.minimum.reduce(np.where(real, close, np.float32(1)), axis=0),
-            np.float32(2) * shared / np.maximum(asked + about.letters.take(item), 1),
-            shared / np.maximum(asked, 1),
-            titles,
-        )
-    for column, values in enumerate(columns):
-        out[:, column] = values
+        for column, part, whole in (
+            (2, found, terms),
+            (3, idf_found, idf_all),
+            (4, idf_any, idf_all),
+            (7, numbers, numbers_all),
+            (8, bigrams, terms - 1),
+            (9, covered, titles),
+            (10, first_place, titles),
+            (11, last_place, titles),
+            (12, close_all, terms),
+            (14, np.float32(2) * shared, np.maximum(asked + letters, 1)),
+            (15, shared, np.maximum(asked, 1)),
+        ):
+            np.divide(part, whole, out=columns[column])
 
 
 def _places_of(equal: Mask) -> NDArray[np.uint32]:
@@ -311,24 +300,10 @@ def _summed(terms: Floats) -> Floats:
     return total
 
 
-def _saturated(times: Floats, norm: Floats) -> Floats:
+def _saturated(times: Floats | NDArray[np.uint16], norm: Floats) -> Floats:
     return np.asarray(times * np.float32(K1 + 1.0) / (times + norm))
-
-
-def _closest(texts: Texts, at: NDArray[np.int64], shapes: Bits) -> Floats:
-    """`[T, M]`: the largest Dice coefficient of letter pairs between a term `[T, 1 or M]` and a token of the title."""
-    shared = np.bitwise_count(texts.shapes.take(at) & shapes[:, None]).astype(np.float32)
-    shared /= texts.sizes.take(at) + np.maximum(np.bitwise_count(shapes), 1).astype(np.float32)[:, None]
-    return np.asarray(np.float32(2.0) * np.maximum.reduce(shared, axis=1))
 
 
 def _counted(bits: Bits) -> Floats:
     """`[M]`: how many bits `[M, LETTERS]` are set; whole numbers, whose sum has the same bits in any order."""
     return np.asarray(np.bitwise_count(bits).astype(np.float32) @ _ONES)
-
-
-def _distinct(part: Field) -> Hashes:
-    """Each token once an item that has it."""
-    words, owner = part.flat(np.arange(len(part.start), dtype=np.int32))
-    both = np.unique((owner.astype(np.int64) << 32) | words)
-    return (both & 0xFFFFFFFF).astype(np.int32)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.features.counters import Ticks
 from pipeline.features.ids import Keys
-from pipeline.features.runs import TICK_MASK, Names, Run, coded
+from pipeline.features.runs import TICK_BITS, TICK_MASK, Names, Run, coded
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,22 @@ class PairCounters(Run):
             return np.empty(0, dtype=np.intp), np.empty((0, len(self.names)), dtype=np.int32)
         low, high = self.start.item(place), self.start.item(place + 1)
         own = self.code[low:high]
-        last = np.maximum(own.searchsorted(wanted, side="right") - 1, 0)
-        code = own.take(last)
-        hit = ((code <= wanted) & ((code ^ wanted) <= TICK_MASK)).nonzero()[0]
+        last = own.searchsorted(wanted, side="right") - 1
+        # Of a place before the first, the last is taken, which is later than what is wanted or of another minor key.
+        ahead = wanted - own.take(last)
+        hit = (ahead.view(np.uint64) <= (wanted & TICK_MASK).view(np.uint64)).nonzero()[0]
         return hit, self.total[low:high].take(last.take(hit), axis=0)
+
+    def latest(self, major: int, tick: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """All minor keys `[H]` that anything is known of under one major key at a tick, and the counts `[H, A]`."""
+        place = int(self.keys.searchsorted(major))
+        if place == len(self.keys) or self.keys[place] != major:
+            return np.empty(0, dtype=np.int64), np.empty((0, len(self.names)), dtype=np.int32)
+        own = slice(self.start.item(place), self.start.item(place + 1))
+        early = ((self.code[own] & TICK_MASK) <= tick).nonzero()[0]
+        minor = self.code[own].take(early) >> TICK_BITS
+        last = np.append(minor[1:] != minor[:-1], True)[: len(minor)].nonzero()[0]
+        return minor.take(last), self.total[own].take(early.take(last), axis=0)
 
     def window(self, major: Keys, minor: NDArray[np.integer], tick: Ticks, ticks: int) -> NDArray[np.int32]:
         """Counts of the `ticks` ticks up to `tick`; shapes as `at`."""

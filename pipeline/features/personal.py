@@ -33,6 +33,7 @@ LIKENESS_NAMES: Final = (
 PRICE_NAMES: Final = ("usual_dearness", "dearness_distance", "price_place_distance")
 LAST_NAME: Final = "log_hours_since_last"
 SINCE: Final = {"log_hours_since_category_1": 0, "log_hours_since_category_2": 1, "log_hours_since_brand": LEVELS}
+_SINCE: Final = tuple(SINCE.values())
 PERSONAL_NAMES: Final = (*LIKENESS_NAMES, LAST_NAME, *PRICE_NAMES, *SINCE)
 LENGTH: Final = 30  # past actions looked at
 DECAY: Final = 0.95  # weight of an action relative to the one after it
@@ -63,7 +64,7 @@ class Candidates:
 @dataclass(frozen=True, slots=True)
 class _Known:
     """The past as far as it was known at the request. item: `[R, H]`, 0 for none; weight, described: `[R, H]`;
-    group: `[R, H, L + 1]`, -1 for none."""
+    group: `[R, H, L + 1]` as `Facts.known`."""
 
     item: Items
     time: Ms
@@ -76,8 +77,7 @@ class _Known:
         there, facts = past.item >= 0, kinds.facts
         item = np.maximum(past.item, 0)
         described = there & (facts.created.take(item) <= time[:, None])
-        group = facts.group.take(item, axis=0)
-        group[~described[..., None] | (facts.groups.take(group) == 0)] = -1
+        group = facts.known.take(np.where(described, item, facts.size), axis=0)
         return cls(item, past.time, there * _WEIGHT[-there.shape[1] :], described, group)
 
 
@@ -138,19 +138,13 @@ def _dot(weight: Floats, values: Floats) -> Floats:
 def _since(theirs: Items, hours: Floats, group: NDArray[np.intp], groups: int) -> Columns:
     """Log of the hours since the last action on the candidate's category, by level, and brand; nan for never.
 
-    theirs: `[R, H, L + 1]`, -1 = none; hours: `[R, H]`; group: `[L + 1, R, K]`, places of `groups`.
+    theirs: `[R, H, L + 1]`, `groups` = none; hours: `[R, H]`; group: `[L + 1, R, K]`, places of `groups`.
     """
-    rows, length = hours.shape
-    levels, width = list(SINCE.values()), groups + 1  # the last column of each level takes those that are none
-    base = np.arange(0, rows * len(levels) * width, width).reshape(rows, len(levels))
-    latest = np.zeros(base.size * width, dtype=np.uint8)
-    places = np.arange(1, length + 1, dtype=np.uint8)
-    which = np.where(theirs < 0, groups, theirs)[..., levels] + base[:, None]
-    latest[which] = places[:, None]  # of one group the latest stays
-    known = np.full((rows, length + 1), np.nan, dtype=np.float32)
-    known[:, 1:] = hours
-    index = latest.take(group[levels] + base.T[..., None]) + np.arange(0, known.size, length + 1)[:, None]
-    return dict(zip(SINCE, known.reshape(-1).take(index), strict=True))
+    rows, size, width = len(hours), len(SINCE), groups + 1  # the last column of each level takes those that are none
+    base = np.arange(0, rows * size * width, width).reshape(rows, size)
+    latest = np.full(base.size * width, np.nan, dtype=np.float32)
+    latest[theirs.take(_SINCE, axis=2) + base[:, None]] = hours[..., None]  # of one group the latest stays
+    return dict(zip(SINCE, latest.take(group.take(_SINCE, axis=0) + base.T[..., None]), strict=True))
 
 
 def _times(past: Items, item: Items) -> NDArray[np.uint8]:

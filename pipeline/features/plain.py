@@ -6,16 +6,16 @@ is nan. What is fitted (priors, usual prices, how common words are) is frozen in
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batch import Batch, Mask
-from pipeline.catalogue import LEVELS, NEVER, Catalogue
+from pipeline.catalogue import LEVELS, Catalogue
 from pipeline.features.behaviour import ITEM_NAMES, KNOWN_NAME, RECENT_NAMES, hours_known, item_columns
-from pipeline.features.content import Vectors, item_vectors
+from pipeline.features.content import Vectors
 from pipeline.features.context import (
     ACTIONS_NAME,
     QUERY_NAMES,
@@ -28,13 +28,13 @@ from pipeline.features.context import (
 )
 from pipeline.features.declared import Declarations, declared_names
 from pipeline.features.declared_values import Call, declared_columns
-from pipeline.features.facts import HOUR_MS, STATIC_NAMES, Facts, FactsMemory
+from pipeline.features.facts import HOUR_MS, STATIC_NAMES, Facts
 from pipeline.features.fitted import Fitted
 from pipeline.features.match import MATCH_NAMES, Matcher
+from pipeline.features.memory import Memory
 from pipeline.features.personal import PERSONAL_NAMES, Candidates, past_of, personal_columns
 from pipeline.features.prices import Kinds, log_of
-from pipeline.features.table import ItemTable
-from pipeline.features.texts import Texts
+from pipeline.features.table import ItemTable, Sheet
 from pipeline.state import State
 
 Floats = NDArray[np.float64]
@@ -104,32 +104,10 @@ def left_out(clock: str) -> tuple[str, ...]:
     return tuple(name for name in EVERY if name not in names(clock))
 
 
-class Memory:
-    """What follows from the catalogue or from one tick, kept until it changes: cheap to lose, never saved."""
-
-    def __init__(self, fitted: Fitted) -> None:
-        self.facts = FactsMemory()
-        self.table = ItemTable(fitted.sheet)
-        self._vectors: tuple[Texts, Vectors] | None = None
-        self._kinds: Kinds | None = None
-
-    def vectors(self, catalogue: Catalogue, texts: Texts) -> Vectors:
-        last = self._vectors
-        if last is None or last[0] is not texts or len(last[1]) != len(catalogue):
-            self._vectors = last = (texts, item_vectors(catalogue, texts))
-        return last[1]
-
-    def kinds(self, facts: Facts, fitted: Fitted) -> Kinds:
-        last = self._kinds
-        if last is None or last.facts is not facts:
-            self._kinds = last = Kinds.of(facts, fitted)
-        return last
-
-
 @dataclass
 class Asked:
-    """One call: what its parts read, and `out` `[R, K, F]`, which they write. order: `[R, K]`, where the candidates,
-    sorted by item, stood in the request."""
+    """One call: what its parts read, and `out` `[R, K, F]`, which they write. item: `[R, K]`, the candidates sorted;
+    order: `[R, K]`, where they stood in the batch, counted through all of it."""
 
     batch: Batch
     state: State
@@ -138,9 +116,10 @@ class Asked:
     order: NDArray[np.intp]
 
     def __post_init__(self) -> None:
-        self.item = self.batch.item
+        self.item = self.batch.item.take(self.order)
         self.time, self.tick = self.batch.request("time"), self.batch.request("tick")
         self.places = _places(self.state.clock, self.state.declared)
+        self.sheet: Sheet | None = None
 
     def put(self, columns: Columns) -> None:
         """Write columns, each of a shape that broadcasts to `[R, K]`; those the clock has no place for are left."""
@@ -150,9 +129,9 @@ class Asked:
 
     def unsorted(self) -> NDArray[np.float32]:
         """`out` in the order of the request."""
-        rows, width, features = self.out.shape
-        place = self.order.argsort(axis=1) + width * np.arange(rows)[:, None]
-        found: NDArray[np.float32] = self.out.reshape(-1, features).take(place, axis=0)
+        place = np.empty(self.order.shape, dtype=np.intp)
+        place.reshape(-1)[self.order] = np.arange(place.size).reshape(place.shape)
+        found: NDArray[np.float32] = self.out.reshape(-1, self.out.shape[2]).take(place, axis=0)
         return found
 
     def column(self, name: str) -> Floats:
@@ -163,12 +142,20 @@ class Asked:
         return self.kinds.facts
 
     @cached_property
+    def created(self) -> NDArray[np.int64]:
+        """`[R, K]`, as in `Facts`."""
+        return self.facts.created.take(self.item)
+
+    @cached_property
     def described(self) -> Mask:
         """`[R, K]`: whether the item had a row by then."""
-        created = self.facts.created.take(self.item)
         if self.state.clock != "exact":
             return np.ones(self.item.shape, dtype=np.bool_)
-        return np.asarray((created != NEVER) & (created <= self.time[:, None]))
+        return self.created <= self.time[:, None]
+
+    @cached_property
+    def all_described(self) -> bool:
+        return bool(self.described.all())
 
     @cached_property
     def group(self) -> NDArray[np.intp]:
@@ -187,8 +174,6 @@ class Asked:
 
     @cached_property
     def log_price(self) -> Floats:
-        if len(self.time) == 1:
-            return log_of(self.state.catalogue.at(int(self.time[0])).price.take(self.item))
         return log_of(self.facts.price(self.item, self.time[:, None]))
 
 
@@ -214,8 +199,8 @@ class FeatureSet:
 
     def asked(self, batch: Batch, state: State) -> Asked:
         """A call nothing is written to yet. Look-ups are quickest in order of items, so that they are sorted here."""
-        order = batch.item.argsort(axis=1)
-        batch = Batch(batch.requests, np.take_along_axis(batch.item, order, axis=1), {})
+        rows, width = batch.item.shape
+        order = batch.item.argsort(axis=1) + np.arange(0, rows * width, max(width, 1))[:, None]
         size = len(names(state.clock, state.declared))
         out = np.full((*batch.item.shape, size), np.nan, dtype=np.float32)
         return Asked(batch, state, self.memory.kinds(self.memory.facts.of(state.catalogue), self.fitted), out, order)
@@ -240,13 +225,19 @@ class FeatureSet:
         """`[N, D]` unit vectors of what the items are, for likeness between items."""
         return self.memory.vectors(catalogue, self.matcher.memory.of(catalogue))
 
+    def ahead(self, state: State, tick: int) -> Callable[[], ItemTable]:
+        """What makes the table of a tick, in any thread, for `memory.table.take`."""
+        kinds = self.memory.kinds(self.memory.facts.of(state.catalogue), self.fitted)
+        return partial(self.memory.table.ahead, state, tick, kinds.top, self.fitted.priors, _counted(state.clock))
+
     def _items(self, asked: Asked) -> None:
         """What is counted of the items; from the table of the tick where all is as the table takes it to be."""
         state, item, tick, top = asked.state, asked.item, asked.tick, asked.kinds.top
         counted, priors, layers = _counted(state.clock), self.fitted.priors, state.counters["items"]
         alone = len(tick) == 1 or bool((tick == tick[0]).all())
-        if alone and (asked.described.all() or (asked.described | (top[item] == 0) | (item < 0)).all()):
+        if alone and (asked.all_described or (asked.described | (top[item] == 0) | (item < 0)).all()):
             sheet = self.memory.table.at(state, int(tick[0]), top, priors, counted)
+            asked.sheet = sheet
             if sheet is not None:
                 asked.out[..., : len(counted)] = sheet.values.take(item, axis=0)
                 asked.put({KNOWN_NAME: hours_known(sheet.first.take(item), tick[:, None])})
@@ -257,16 +248,16 @@ class FeatureSet:
 
     def _descriptions(self, asked: Asked) -> None:
         """What the items are, and what they cost."""
-        facts, item = asked.facts, asked.item
-        first = asked.places[STATIC_NAMES[0]]
-        asked.out[..., first : first + len(STATIC_NAMES)] = facts.static.take(item, axis=0)
-        prices = (
-            asked.log_price,
-            asked.kinds.dearness(item, asked.log_price),
-            asked.kinds.place(item, asked.log_price),
-        )
-        asked.put(dict(zip(COST_NAMES, prices, strict=True)))
-        age = asked.time[:, None] - facts.created.take(item)
+        facts, item, kinds = asked.facts, asked.item, asked.kinds
+        first, cost = asked.places[STATIC_NAMES[0]], asked.places[COST_NAMES[0]]
+        if len(item) == 1:
+            known = self.memory.described(kinds, asked.state.catalogue.at(int(asked.time[0])).price)
+            asked.out[..., first : cost + len(COST_NAMES)] = known.values.take(item, axis=0)
+        else:
+            asked.out[..., first:cost] = facts.static.take(item, axis=0)
+            prices = (asked.log_price, kinds.dearness(item, asked.log_price), kinds.place(item, asked.log_price))
+            asked.put(dict(zip(COST_NAMES, prices, strict=True)))
+        age = asked.time[:, None] - asked.created
         asked.put({AGE: np.log1p(np.maximum(age, 0) / HOUR_MS)})
         if asked.state.segment == "region":
             region, segment = facts.region.take(item), asked.batch.request("segment_key")[:, None]
@@ -281,8 +272,7 @@ class FeatureSet:
         vectors = self.vectors(asked.state.catalogue)
         cosine = np.einsum("rkd,rd->rk", vectors.take(asked.item, axis=0), vectors[seed])
         values = (same[:LEVELS].sum(axis=0), same[LEVELS], cosine)
-        created = facts.created[seed]
-        seeded = ((seed >= 0) & (created != NEVER) & (created <= asked.time))[:, None]
+        seeded = ((seed >= 0) & (facts.created[seed] <= asked.time))[:, None]
         asked.put({name: np.where(seeded, value, np.nan) for name, value in zip(SEED_NAMES, values, strict=True)})
 
     def _tastes(self, asked: Asked) -> None:
@@ -303,28 +293,40 @@ class FeatureSet:
         """What people did for the query, and within the segment."""
         state, item, tick, batch = asked.state, asked.item, asked.tick, asked.batch
         asked.put(query_columns(state, item, tick, batch.request("query_key"), asked.column("ctr")))
-        asked.put(segment_columns(state, item, tick, batch.request("segment_key"), asked.column("log_positive")))
+        segment = batch.request("segment_key")
+        if len(segment) == 1 and asked.sheet is not None and segment[0] != 0:
+            table = self.memory.segments.of(state, asked.sheet, int(segment[0]))
+            if table is not None:
+                first = asked.places[SEGMENT_NAMES[0]]
+                asked.out[..., first : first + len(SEGMENT_NAMES)] = table.take(item, axis=0)
+                return
+        asked.put(segment_columns(state, item, tick, segment, asked.column("log_positive")))
 
     def _declared(self, asked: Asked) -> None:
         if asked.state.declared:
             known = (asked.described, asked.subject_key, asked.log_price)
-            asked.put(declared_columns(Call(asked.batch, asked.state, self.fitted.declared, *known)))
+            batch = Batch(asked.batch.requests, asked.item, {})
+            asked.put(declared_columns(Call(batch, asked.state, self.fitted.declared, *known)))
 
 
 def _request(asked: Asked) -> None:
     """What the request is, the same for all its candidates: `[R, 1]`."""
-    sizes = np.array([(len(line), sum(map(len, line))) for line in asked.batch.request("terms")], dtype=np.float64)
-    surface = np.array([_SURFACE.get(name, len(SURFACES)) for name in asked.batch.request("surface")], dtype=np.float64)
-    values = (surface, *sizes.reshape(-1, 2).T)
-    asked.put({name: value[:, None] for name, value in zip(REQUEST_NAMES, values, strict=True)})
+    surface, terms = asked.batch.request("surface"), asked.batch.request("terms")
+    told = [
+        (_SURFACE.get(name, len(SURFACES)), len(line), sum(map(len, line)))
+        for name, line in zip(surface, terms, strict=True)
+    ]
     hours = asked.time // HOUR_MS
-    asked.put({"hour_of_day": (hours % 24)[:, None], "day_of_week": ((hours // 24 + _THURSDAY) % 7)[:, None]})
+    times = (hours % 24, (hours // 24 + _THURSDAY) % 7)
+    values = (*np.array(told, dtype=np.float64).reshape(-1, 3).T, *times)
+    asked.put({name: value[:, None] for name, value in zip((*REQUEST_NAMES, *TIME_NAMES), values, strict=True)})
 
 
 def _unknown(asked: Asked) -> None:
     """Nothing is known of what an item is before its first row, and of what is no candidate."""
-    if not asked.described.all():
+    if not asked.all_described:
         first = asked.places[DESCRIBED[0]]
         asked.out[..., first : asked.places[DESCRIBED[-1]] + 1][~asked.described] = np.nan
-    if not asked.batch.mask.all():
-        asked.out[~asked.batch.mask] = np.nan
+    there = asked.item >= 0
+    if not there.all():
+        asked.out[~there] = np.nan

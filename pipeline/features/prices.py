@@ -48,6 +48,29 @@ class Kinds:
         return np.asarray(below)
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a moment says of all items: `[N, len(STATIC_NAMES) + 3]`, the static columns, the log of the price, how
+    dear that is, and its place among the prices of its kind."""
+
+    kinds: Kinds
+    price: Floats
+    values: Dear
+
+    @classmethod
+    def of(cls, kinds: Kinds, price: Floats, last: "Described | None") -> "Described":
+        """price: `[N]`; last: of another moment, from which only the items whose price differs are worked out."""
+        if last is None or last.kinds is not kinds:
+            values, item = np.column_stack([kinds.facts.static, np.empty((len(price), 3), dtype=np.float32)]), None
+        else:
+            differs = (price != last.price) & ~(np.isnan(price) & np.isnan(last.price))
+            values, item = last.values.copy(), differs.nonzero()[0].astype(np.int32)
+        item = np.arange(len(price), dtype=np.int32) if item is None else item
+        log_price = log_of(price.take(item))
+        values[item, -3:] = np.stack([log_price, kinds.dearness(item, log_price), kinds.place(item, log_price)], axis=1)
+        return cls(kinds, price, values)
+
+
 def log_of(price: Floats) -> Floats:
     """nan for no price, and for nothing to pay."""
     return np.asarray(np.log(np.where(price > 0, price, np.nan)))

@@ -48,6 +48,10 @@ class Run:
     code: Ints
     total: NDArray[np.int32]
 
+    @property
+    def rows(self) -> int:
+        return len(self.code)
+
     @classmethod
     def empty(cls, names: Names) -> Self:
         none = np.empty(0, dtype=np.int64)
@@ -58,19 +62,21 @@ class Run:
         """Count events. key, code: `[E]`; what: `[E]`, the place of each event's name in `names`."""
         if not len(key):
             return cls.empty(names)
-        keys, place = _ranks(key)
+        keys, place = ranks(key)
         packing, minor = _Packing.of(len(keys), code)
         if not packing.fits:  # half of it does
             half = len(key) // 2
             some = cls.counted(names, key[:half], code[:half], what[:half])
             return some.merge(cls.counted(names, key[half:], code[half:], what[half:]))
-        packed = np.sort((packing.pack(place, minor, code) << _SPARE) | what)
-        edge = np.flatnonzero(_changes(packed))
-        times = np.diff(edge, append=len(packed))
+        packed = (packing.pack(place, minor, code) << _SPARE) | what
+        packed.sort()
+        edge = _changes(packed).nonzero()[0]
+        times = _gaps(edge, len(packed))
         what, packed = packed[edge] & ((1 << _SPARE) - 1), packed[edge] >> _SPARE
         new = _changes(packed)
-        added = np.zeros((int(new.sum()), len(names)), dtype=np.int32)
-        added[np.cumsum(new) - 1, what] = times
+        row = new.cumsum() - 1
+        added = np.zeros((int(row[-1]) + 1, len(names)), dtype=np.int32)
+        added[row, what] = times
         start, code, group = packing.unpack(packed[new], keys)
         return cls(names, keys, start, code, _cumulated(added, group))
 
@@ -81,7 +87,7 @@ class Run:
         rows = [len(run.code) for run in runs]
         if sum(rows) <= _FEW_MORE * max(rows):
             return cls._merged(runs)
-        keys, code = _distinct([run.keys for run in runs]), np.concatenate([run.code for run in runs])
+        keys, code = distinct([run.keys for run in runs]), np.concatenate([run.code for run in runs])
         packing, minor = _Packing.of(len(keys), code)
         if not packing.fits:
             return cls._merged(runs)
@@ -122,10 +128,10 @@ class Run:
         before = np.maximum.accumulate(np.where(early, place, -1))
         first = np.maximum.accumulate(np.where(self._begins(), place, 0))
         late = ~early
-        later = self.total[late]
+        later = self.total[late.nonzero()[0]]
         known = before[late] >= first[late]
         later[known] -= self.total[before[late][known]]
-        return self._chosen(early, self.total[early]), self._chosen(late, later)
+        return self._chosen(early, self.total[early.nonzero()[0]]), self._chosen(late, later)
 
     def _chosen(self, rows: NDArray[np.bool_], total: NDArray[np.int32]) -> Self:
         sizes = np.diff(np.append(0, np.cumsum(rows))[self.start])
@@ -205,7 +211,7 @@ class _Packing:
         minors, first = None, int(tick.min())
         bits = ((places - 1).bit_length(), int(minor.max()).bit_length(), (int(tick.max()) - first).bit_length())
         if sum(bits) + _SPARE > 63:
-            minors, minor = _ranks(minor)
+            minors, minor = ranks(minor)
             bits = (bits[0], (len(minors) - 1).bit_length(), bits[2])
         return cls(minors, first, bits), minor
 
@@ -221,7 +227,7 @@ class _Packing:
         tick, pair = (packed & ((1 << self.bits[2]) - 1)) + self.first, packed >> self.bits[2]
         minor, place = pair & ((1 << self.bits[1]) - 1), pair >> self.bits[1]
         code = ((minor if self.minors is None else self.minors[minor]) << TICK_BITS) | tick
-        return np.searchsorted(place, np.arange(len(keys) + 1)), code, _changes(pair)
+        return place.searchsorted(np.arange(len(keys) + 1)), code, _changes(pair)
 
 
 def _changes(values: Ints) -> NDArray[np.bool_]:
@@ -230,35 +236,44 @@ def _changes(values: Ints) -> NDArray[np.bool_]:
     return changes
 
 
-def _distinct(sets: Sequence[Keys]) -> Keys:
+def _gaps(edge: Ints, end: int) -> Ints:
+    """From each edge to the next, and from the last to the end."""
+    gaps = np.empty_like(edge)
+    np.subtract(edge[1:], edge[:-1], out=gaps[:-1])
+    gaps[-1:] = end - edge[-1:]
+    return gaps
+
+
+def distinct(sets: Sequence[Keys]) -> Keys:
     """The union of sorted sets of keys."""
-    together = np.sort(np.concatenate(sets), kind="stable")
+    together = np.concatenate(sets)
+    together.sort(kind="stable")
     return together[_changes(together)]
 
 
-def _ranks(values: Ints) -> tuple[Ints, Ints]:
+def ranks(values: Ints) -> tuple[Ints, Ints]:
     """Distinct values, sorted, and the place of each one's among them."""
     low = int(values.min())
     if int(values.max()) - low < _DENSE * len(values):
         seen = np.zeros(int(values.max()) - low + 1, dtype=np.bool_)
         seen[values - low] = True
-        return np.flatnonzero(seen) + low, (np.cumsum(seen) - 1)[values - low]
+        return seen.nonzero()[0] + low, (seen.cumsum() - 1)[values - low]
     # Neighbours are often equal, as the items of one page: they are ranked once.
     head = np.flatnonzero(_changes(values))
     if len(head) == len(values):
-        distinct, place = np.unique(values, return_inverse=True)
-        return distinct, place.astype(np.int64)
-    distinct, place = np.unique(values[head], return_inverse=True)
-    return distinct, np.repeat(place.astype(np.int64), np.diff(head, append=len(values)))
+        known, place = np.unique(values, return_inverse=True)
+        return known, place.astype(np.int64)
+    known, place = np.unique(values[head], return_inverse=True)
+    return known, place.astype(np.int64).repeat(_gaps(head, len(values)))
 
 
 def _cumulated(added: NDArray[np.int32], group: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Running sums within each group, mod 2**32. added: `[E, A]`; group: `[E]`, where one begins."""
     # Sums over everything may wrap around; their differences do not, as long as a count itself fits.
-    total = np.cumsum(added, axis=0, dtype=np.int32)
-    starts = np.flatnonzero(group)
+    total = added.cumsum(axis=0, dtype=np.int32)
+    starts = group.nonzero()[0]
     before = total[starts] - added[starts]
-    result: NDArray[np.int32] = total - np.repeat(before, np.diff(starts, append=len(group)), axis=0)
+    result: NDArray[np.int32] = total - before.repeat(_gaps(starts, len(group)), axis=0)
     return result
 
 
@@ -266,9 +281,9 @@ def _inserted(large: Run, small: Run) -> tuple[Keys, Ints, Ints, NDArray[np.int3
     """Keys, start, code and total of both: the rows of `small` put in their places among those of `large`."""
     keys, owner = _both(large.keys, small.keys)
     edges = np.zeros(len(keys) + 1, dtype=np.int64)
-    edges[np.searchsorted(keys, large.keys) + 1] = np.diff(large.start)
-    within = Run(large.names, keys, np.cumsum(edges), large.code, large.total)  # keys without rows among them
-    place = np.repeat(owner, np.diff(small.start))
+    edges[keys.searchsorted(large.keys) + 1] = large.start[1:] - large.start[:-1]
+    within = Run(large.names, keys, edges.cumsum(), large.code, large.total)  # keys without rows among them
+    place = owner.repeat(small.start[1:] - small.start[:-1])
     before = positions(within, place, small.code)
     beginning = within.start[place]
     known = before >= beginning
@@ -282,25 +297,32 @@ def _inserted(large: Run, small: Run) -> tuple[Keys, Ints, Ints, NDArray[np.int3
         base = np.array(base) if base is large.total else base
         base[before[same]] = total[same]
     fresh = ~same
-    at = before[fresh] + 1 + np.arange(int(fresh.sum()))
+    at = before[fresh] + 1
+    at += np.arange(len(at))
     old = np.ones(len(large.code) + len(at), dtype=np.bool_)
     old[at] = False
     code = np.empty(len(old), dtype=np.int64)
     code[old], code[at] = large.code, small.code[fresh]
     merged = np.empty((len(old), len(large.names)), dtype=np.int32)
-    merged[old], merged[at] = base, total[fresh]
+    merged[old.nonzero()[0]], merged[at] = base, total[fresh]  # of whole rows, places are quicker than a mask
     edges[1:] += np.bincount(place[fresh], minlength=len(keys))
-    return keys, np.cumsum(edges), code, merged
+    return keys, edges.cumsum(), code, merged
 
 
 def _both(large: Keys, small: Keys) -> tuple[Keys, Ints]:
     """The union of two sorted sets of keys, and the places of `small` in it."""
-    place = np.searchsorted(large, small)
+    place = large.searchsorted(small)
     fresh = np.ones(len(small), dtype=np.bool_)
     inside = place < len(large)
     fresh[inside] = large[place[inside]] != small[inside]
-    keys = np.insert(large, place[fresh], small[fresh])
-    return keys, place + np.cumsum(fresh) - fresh
+    if not fresh.any():
+        return large, place
+    owner = place + fresh.cumsum() - fresh
+    old = np.ones(len(large) + int(fresh.sum()), dtype=np.bool_)
+    old[owner[fresh]] = False
+    keys = np.empty(len(old), dtype=np.int64)
+    keys[old], keys[owner[fresh]] = large, small[fresh]
+    return keys, owner
 
 
 def _raised(within: Run, small: Run, place: Ints, before: Ints) -> NDArray[np.int32]:

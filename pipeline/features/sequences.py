@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.features.ids import Keys
+from pipeline.features.runs import distinct, ranks
 from pipeline.stored import read_array
 
 Ms = NDArray[np.int64]
+_Columns = tuple[Ms, Ms, NDArray[np.int32], NDArray[np.int8]]  # time, received, item, action
+Acts = tuple[NDArray[np.int32], NDArray[np.int8], Ms]  # item, action and time
 _LATE_SLACK = 8  # places looked back further, so that a few late arrivals do not shorten the history
 
 
@@ -21,6 +24,24 @@ class Past:
     item: NDArray[np.int32]
     action: NDArray[np.int8]
     time: Ms
+
+    @classmethod
+    def of_one(cls, parts: Sequence[Acts], n: int) -> "Past":
+        """The last `n` of one subject's actions. parts: each oldest first, none empty."""
+        past = _nothing(1, n)
+        if not parts:
+            return past
+        item, action, time = parts[0]
+        for more in parts[1:]:
+            later = time[-1] < more[2][0]
+            item, action = np.concatenate([item, more[0]]), np.concatenate([action, more[1]])
+            time = np.concatenate([time, more[2]])
+            if not later:
+                order = np.lexsort((action, item, time))
+                item, action, time = item.take(order), action.take(order), time.take(order)
+        size = min(n, len(item))
+        past.item[0, -size:], past.action[0, -size:], past.time[0, -size:] = item[-size:], action[-size:], time[-size:]
+        return past
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +55,41 @@ class Sequences:
     item: NDArray[np.int32]
     action: NDArray[np.int8]
 
+    @property
+    def rows(self) -> int:
+        return len(self.item)
+
     @classmethod
     def of(cls, key: Keys, time: Ms, received: Ms, item: NDArray[np.int32], action: NDArray[np.int8]) -> "Sequences":
         """From events in any order; ties in time are ordered by item, action and arrival, so that delivery does
         not matter."""
-        order = _order(key, time, (received, action, item))
-        keys, first = np.unique(key[order], return_index=True)
-        start = np.append(first, len(key)).astype(np.int64)
+        if not len(key):
+            return cls(key, np.zeros(1, dtype=np.int64), time, received, item, action)
+        return cls._arranged(*ranks(key), (time, received, item, action))
+
+    @classmethod
+    def _arranged(cls, keys: Keys, place: NDArray[np.int64], columns: _Columns) -> "Sequences":
+        """place: `[E]`, of the key of each event in `keys`."""
+        time, received, item, action = columns
+        order = _order(place, len(keys), time, (received, action, item))
+        start = np.zeros(len(keys) + 1, dtype=np.int64)
+        np.bincount(place, minlength=len(keys)).cumsum(out=start[1:])
         return cls(keys, start, time[order], received[order], item[order], action[order])
 
     @classmethod
     def combined(cls, parts: "Sequence[Sequences]") -> "Sequences":
         """All sets of events, as if built at once."""
+        parts = [part for part in parts if part.rows] or list(parts[:1])
         if len(parts) == 1:
             return parts[0]
-        return cls.of(*(np.concatenate(column) for column in zip(*(part._events() for part in parts), strict=True)))
+        keys = distinct([part.keys for part in parts])
+        place = [keys.searchsorted(part.keys).repeat(part.start[1:] - part.start[:-1]) for part in parts]
+        time, received = (np.concatenate([getattr(part, name) for part in parts]) for name in ("time", "received"))
+        item, action = np.concatenate([part.item for part in parts]), np.concatenate([part.action for part in parts])
+        return cls._arranged(keys, np.concatenate(place), (time, received, item, action))
 
     def merge(self, other: "Sequences") -> "Sequences":
         """Both sets of events, as if built at once."""
-        if not len(other.item):
-            return self
         return Sequences.combined([self, other])
 
     def parted(self, time: int) -> "tuple[Sequences, Sequences]":
@@ -69,9 +105,6 @@ class Sequences:
             self.keys[some], start, self.time[rows], self.received[rows], self.item[rows], self.action[rows]
         )
 
-    def _events(self) -> tuple[Keys, Ms, Ms, NDArray[np.int32], NDArray[np.int8]]:
-        return np.repeat(self.keys, np.diff(self.start)), self.time, self.received, self.item, self.action
-
     def last(self, key: Keys, now: Ms, n: int, received: Ms | None = None) -> Past:
         """The last `n` actions of each subject before `now`, received before `received` (`now` unless given).
 
@@ -81,8 +114,6 @@ class Sequences:
         rows = len(key)
         if not len(self.keys):
             return _nothing(rows, n)
-        if rows == 1:
-            return self._last_of_one(int(key[0]), int(now[0]), n, int(arrived[0]))
         place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
         known = self.keys[place] == key
         if not known.any():
@@ -102,21 +133,16 @@ class Sequences:
             np.where(valid, self.time[index], 0),
         )
 
-    def _last_of_one(self, key: int, now: int, n: int, received: int) -> Past:
-        """As `last`, of one subject: a plain search in its slice."""
-        past = _nothing(1, n)
+    def of_one(self, key: int, now: int, n: int, received: int) -> Acts:
+        """As `last`, of one subject and without padding: item, action and time, `[H]` each."""
         place = int(self.keys.searchsorted(key))
         if place == len(self.keys) or self.keys[place] != key:
-            return past
+            return self.item[:0], self.action[:0], self.time[:0]
         low, high = self.start.item(place), self.start.item(place + 1)
         high = low + int(self.time[low:high].searchsorted(now))
         seen = slice(max(low, high - n - _LATE_SLACK), high)
         valid = (self.received[seen] < received).nonzero()[0][-n:]
-        if len(valid):
-            past.item[0, -len(valid) :] = self.item[seen].take(valid)
-            past.action[0, -len(valid) :] = self.action[seen].take(valid)
-            past.time[0, -len(valid) :] = self.time[seen].take(valid)
-        return past
+        return self.item[seen].take(valid), self.action[seen].take(valid), self.time[seen].take(valid)
 
     def _before(self, place: NDArray[np.intp], now: Ms) -> Ms:
         """`[R]`: the first event of each subject at or after `now`, by bisection on all rows at once."""
@@ -139,19 +165,18 @@ class Sequences:
         return cls(*(np.asarray(read_array(folder / f"{name}.{part}.npy")) for part in parts))
 
 
-def _order(key: Keys, time: Ms, ties: tuple[NDArray[np.integer], ...]) -> NDArray[np.intp]:
-    """The order by key, time and `ties`, the last of them first; all `[E]`."""
-    if not len(key):
-        return np.empty(0, dtype=np.intp)
-    keys, place = np.unique(key, return_inverse=True)
+def _order(place: NDArray[np.int64], places: int, time: Ms, ties: tuple[NDArray[np.integer], ...]) -> NDArray[np.intp]:
+    """The order by place, time and `ties`, the last of them first; all `[E]`, and there are some."""
     since = time - time.min()
     bits = int(since.max()).bit_length()
-    if bits + len(keys).bit_length() > 63:
-        return np.lexsort((*ties, time, key))
-    packed = (place.astype(np.int64) << bits) | since
-    order = np.argsort(packed, kind="stable")
+    if bits + places.bit_length() > 63:
+        return np.lexsort((*ties, time, place))
+    packed = (place << bits) | since
+    order: NDArray[np.intp] = packed.argsort(kind="stable")  # of a few sorted parts: this merges them
     packed = packed[order]
     same = packed[1:] == packed[:-1]
+    if not same.any():
+        return order
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     rows = order[tied]
     order[tied] = rows[np.lexsort((*(tie[rows] for tie in ties), packed[tied]))]

@@ -5,6 +5,7 @@ of its last tick as a file that is mapped into memory; the next tick's is made f
 with events at the edges of the windows differ.
 """
 
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -80,7 +81,7 @@ class _Kept:
 
     sheet: Sheet
     base: Counters
-    recent: Counters
+    recent: tuple[Counters, ...]
 
 
 class ItemTable:
@@ -97,6 +98,19 @@ class ItemTable:
         """Whether a table has been made or taken from the bundle."""
         return bool(self._kept)
 
+    def ahead(self, state: State, tick: int, group: Keys, priors: Priors, names: tuple[str, ...]) -> "ItemTable":
+        """A table like this one that also has the sheet of a tick: to be made while others read this one."""
+        made = copy(self)
+        if made.at(state, tick, group, priors, names) is None:
+            made.at(state, tick, group, priors, names)  # asked for twice, it is made whatever it takes
+        return made
+
+    def take(self, other: "ItemTable", tick: int) -> None:
+        """Take over the sheet of a tick; what does not fit what is counted by now is only a start for the next."""
+        known = [kept for kept in other._kept if kept.sheet.tick == tick]
+        self._stored = None
+        self._kept = (*known, *(kept for kept in self._kept if kept.sheet.tick != tick))[:_KEPT]
+
     def at(self, state: State, tick: int, group: Keys, priors: Priors, names: tuple[str, ...]) -> Sheet | None:
         """None as long as it is not worth its making. group: `[N]`, each item's top category."""
         layers = state.counters["items"]
@@ -106,7 +120,7 @@ class ItemTable:
                     return kept.sheet
                 break
         self._take_stored(state, names)
-        known = [kept for kept in self._kept if kept.base is layers.base]
+        known = [kept for kept in self._kept if kept.base is layers.base and len(kept.sheet.group) <= len(group)]
         near = min(known, key=lambda kept: abs(kept.sheet.tick - tick), default=None)
         asked, self._asked = self._asked, (layers.base, tick)
         if near is not None and abs(near.sheet.tick - tick) <= _NEAR:
@@ -145,12 +159,13 @@ class ItemTable:
         first[item] = state.counters["items"].first(item)
         return Sheet(tick, sheet.names, sheet.events, values, first, group)
 
-    def _changed(self, near: _Kept, recent: Counters, tick: int) -> Items:
+    def _changed(self, near: _Kept, recent: tuple[Counters, ...], tick: int) -> Items:
         """Items whose counts may differ: of events between the two ticks, or as far back as a window reaches."""
         low, high = sorted((near.sheet.tick, tick))
         found = [] if recent is near.recent else [_differing(recent, near.recent, high)]
         if low < high:
-            found += [self._ordered(near.base).between(low, high), _Order.of(recent).between(low, high)]
+            found += [self._ordered(near.base).between(low, high)]
+            found += [_Order.of(run).between(low, high) for run in recent]
         return np.concatenate([np.empty(0, dtype=np.int64), *found])
 
     def _ordered(self, base: Counters) -> "_Order":
@@ -196,15 +211,19 @@ def filled(state: State, item: Items, at: tuple[int, Keys], priors: Priors, name
 def latest_tick(state: State) -> int:
     """The tick that counts all that is known of items; 0 for nothing."""
     layers = state.counters["items"]
-    return max(int((part.code & TICK_MASK).max(initial=0)) for part in (layers.base, layers.recent))
+    return max(int((part.code & TICK_MASK).max(initial=0)) for part in (layers.base, *layers.recent))
 
 
-def _differing(left: Counters, right: Counters, tick: int) -> Items:
+def _differing(left: tuple[Counters, ...], right: tuple[Counters, ...], tick: int) -> Items:
     """Items of which one knows more than the other, up to a tick. Either holds all the other does, and counts only
-    grow, so that equal counts are counts of the same events."""
-    item, at = np.union1d(left.keys, right.keys), np.array(tick)
-    differ = (left.at(item, at) != right.at(item, at)).any(axis=1)
-    return np.asarray(item[differ])
+    grow, so that equal counts are counts of the same events. Runs that both have say nothing."""
+    shared = {id(run) for run in left} & {id(run) for run in right}
+    mine, theirs = ([run for run in runs if id(run) not in shared] for runs in (left, right))
+    none = np.empty(0, dtype=np.int64)
+    item, at = np.unique(np.concatenate([none, *(run.keys for run in (*mine, *theirs))])), np.array(tick)
+    counts = (sum((run.at(item, at) for run in runs), start=np.zeros(1, dtype=np.int32)) for runs in (mine, theirs))
+    differ = np.not_equal(*counts).any(axis=-1)
+    return np.asarray(item[np.broadcast_to(differ, item.shape)])
 
 
 def _counted(state: State) -> tuple[int, ...]:

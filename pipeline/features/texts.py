@@ -4,10 +4,11 @@ Tokens are hashed, not numbered by a vocabulary: a live item with a word nobody 
 that asks for it. Letters: N items, E tokens of all items, M items asked for, W tokens of the longest of them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import pairwise
+from operator import or_
 from zlib import crc32
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.catalogue import Catalogue
 from pipeline.features.ids import key
 from pipeline.features.postings import Postings
 from pipeline.features.text import tokens
+from pipeline.features.titles import Titles
 
 Hashes = NDArray[np.int32]
 Bits = NDArray[np.uint64]
@@ -37,7 +39,7 @@ class Word:
 
     hash: int
     shape: int
-    letters: tuple[int, ...]
+    letters: int
     number: bool
 
 
@@ -48,26 +50,19 @@ def word(token: str) -> Word:
     shape = 0
     for pair in pairwise(marked):
         shape |= 1 << (crc32("".join(pair).encode()) % 64)
-    letters = [0] * LETTERS
+    letters = 0
     for start in range(max(1, len(marked) - 2)):
-        place = crc32(marked[start : start + 3].encode()) % (64 * LETTERS)
-        letters[place // 64] |= 1 << (place % 64)
-    return Word(key(token) & 0x7FFFFFFF, shape, tuple(letters), token[0].isdigit())
+        letters |= 1 << (crc32(marked[start : start + 3].encode()) % (64 * LETTERS))
+    return Word(key(token) & 0x7FFFFFFF, shape, letters, token[0].isdigit())
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """tokens: `[E]`, the first one NO_TOKEN; start, length: `[N]`, where each item's tokens stand."""
+    """tokens: `[E]`; start, length: `[N]`, where each item's tokens stand; the first one is NO_TOKEN."""
 
     tokens: Hashes
     start: Places
     length: Places
-
-    def padded(self, item: NDArray[np.int32]) -> Places:
-        """Places in `tokens` of the items `[M]`, `[W, M]` with W at least 1; 0, that of NO_TOKEN, past the end."""
-        length = self.length.take(item)
-        step = np.arange(int(length.max(initial=1)))[:, None]
-        return (self.start.take(item) + step) * (step < length)
 
     def flat(self, item: NDArray[np.int32]) -> tuple[Hashes, Places]:
         """The tokens of the items `[M]` end to end, and the place in `item` each belongs to."""
@@ -95,8 +90,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What is known of the words of a catalogue. shapes: `[E]` of the title's tokens; sizes: `[E]`, the letter pairs
-    of each; letters: `[N, LETTERS]`; postings: of the text.
+    """What is known of the words of a catalogue. titles: the words of `title` once more, to be compared; letters:
+    `[N, LETTERS]` of titles; postings: of the text.
 
     rows: the item rows this was made of, so that only what differs is read again.
     """
@@ -104,8 +99,7 @@ class Texts:
     rows: pl.DataFrame
     title: Field
     text: Field
-    shapes: Bits
-    sizes: NDArray[np.float32]
+    titles: Titles
     letters: Bits
     postings: Postings
 
@@ -117,8 +111,7 @@ class Texts:
             catalogue.rows.select(_SOURCES).clear(),
             blank,
             blank,
-            np.zeros(1, np.uint64),
-            np.zeros(1, np.float32),
+            Titles.empty(),
             np.empty((0, LETTERS), np.uint64),
             _postings(blank),
         )
@@ -137,19 +130,18 @@ class Texts:
         titles = [_cut(title, "title") for title in fresh["title"]]
         letters = np.zeros((len(rows), LETTERS), dtype=np.uint64)
         letters[:known] = self.letters
-        letters[place] = letters_of(titles)
-        title, shapes = _added(self.title, titles, place, len(rows)), _shapes(titles)
+        letters[place] = as_bits(map(letters_of, titles))
+        title, words = _added(self.title, titles, place, len(rows)), self.titles.grown(titles, place, len(rows))
         text = _added(self.text, [_cut(line, "text") for line in _about(fresh)], place, len(rows))
-        shapes = np.concatenate([self.shapes, shapes])
         some_new = len(text.tokens) <= _MORE * self.postings.read
         postings = self.postings if some_new else _postings(text)
-        return Texts(rows, title, text, shapes, np.bitwise_count(shapes).astype(np.float32), letters, postings)
+        return Texts(rows, title, text, words, letters, postings)
 
-    def times_in_text(self, hashes: Hashes, item: NDArray[np.int32]) -> NDArray[np.float32]:
+    def times_in_text(self, hashes: Hashes, item: NDArray[np.int32]) -> NDArray[np.uint16]:
         """`[T, M]`: how often each token is in the text of each item; hashes: `[T]`."""
         times = self.postings.times_in(hashes, item)
-        late = self.text.start.take(item) >= self.postings.read
-        if late.any():
+        if len(self.text.tokens) > self.postings.read:
+            late = self.text.start.take(item) >= self.postings.read
             times[:, late] = self.text.times_in(hashes[:, None], item[late])
         return times
 
@@ -162,23 +154,23 @@ class TextMemory:
 
     def of(self, catalogue: Catalogue) -> Texts:
         last = self._last
-        if last is None or len(last[1].rows) > len(catalogue):
-            last = (catalogue.rows, Texts.of(catalogue))
-        elif last[0] is not catalogue.rows:
-            last = (catalogue.rows, last[1].grown(catalogue))
-        self._last = last
-        return last[1]
+        if last is not None and last[0] is catalogue.rows:
+            return last[1]
+        grows = last is not None and len(last[1].rows) <= len(catalogue)
+        texts = last[1].grown(catalogue) if last is not None and grows else Texts.of(catalogue)
+        self._last = (catalogue.rows, texts)
+        return texts
 
 
-def letters_of(lines: Iterable[Sequence[str]]) -> Bits:
-    """`[M, LETTERS]`: the letter triples of each list of tokens as bits."""
-    rows = []
-    for line in lines:
-        bits = [0] * LETTERS
-        for token in line:
-            bits = [have | more for have, more in zip(bits, word(token).letters, strict=True)]
-        rows.append(bits)
-    return np.array(rows, dtype=np.uint64).reshape(-1, LETTERS)
+def letters_of(line: Iterable[Word]) -> int:
+    """The letter triples of all tokens."""
+    return reduce(or_, (token.letters for token in line), 0)
+
+
+def as_bits(letters: Iterable[int]) -> Bits:
+    """`[M, LETTERS]`: letter triples of M lists of tokens."""
+    rows = (each.to_bytes(8 * LETTERS, "little") for each in letters)
+    return np.frombuffer(b"".join(rows), dtype="<u8").reshape(-1, LETTERS)
 
 
 def _postings(field: Field) -> Postings:
@@ -186,8 +178,8 @@ def _postings(field: Field) -> Postings:
     return Postings.of(words, owner, len(field.tokens))
 
 
-def _cut(line: str | None, field: str) -> list[str]:
-    return tokens(line)[: _LONGEST[field]] if line else []
+def _cut(line: str | None, field: str) -> list[Word]:
+    return [word(token) for token in tokens(line)[: _LONGEST[field]]] if line else []
 
 
 def _about(rows: pl.DataFrame) -> pl.Series:
@@ -205,15 +197,11 @@ def _differ(left: pl.DataFrame, right: pl.DataFrame) -> NDArray[np.bool_]:
     return differs
 
 
-def _added(field: Field, lines: list[list[str]], place: Places, items: int) -> Field:
+def _added(field: Field, lines: list[list[Word]], place: Places, items: int) -> Field:
     """A field with the lines of the items at `place` put behind; what an item had before is left unused."""
     start, length = np.zeros(items, dtype=np.int64), np.zeros(items, dtype=np.int64)
     start[: len(field.start)], length[: len(field.length)] = field.start, field.length
     sizes = np.array([len(line) for line in lines], dtype=np.int64)
     start[place], length[place] = len(field.tokens) + np.cumsum(sizes) - sizes, sizes
-    more = np.array([word(token).hash for line in lines for token in line], dtype=np.int32)
+    more = np.array([token.hash for line in lines for token in line], dtype=np.int32)
     return Field(np.concatenate([field.tokens, more]), start, length)
-
-
-def _shapes(lines: list[list[str]]) -> Bits:
-    return np.array([word(token).shape for line in lines for token in line], dtype=np.uint64)

@@ -67,18 +67,19 @@ class Log:
         return [path for path in paths if path.is_file()]
 
     def _sizes(self, kind: str, since: int | None = None) -> "dict[int, _Size]":
-        """Of each day that has begun."""
+        """Of each day that has begun. since: ms; only what happened or arrived at this moment or later, and only of
+        the days with some of it."""
         known = sorted({day for root in self.roots for day in days(root, kind) if self._begun(day)})
         files = [path for day in known for path in self._files(kind, day)]
         if not files:
             return {}
-        read = pl.col("time").is_not_null()
-        if since is not None:
-            read &= (pl.col("time") >= since) | (pl.col("received") >= since)
+        rows, read = pl.scan_parquet(files), pl.col("time").is_not_null()
+        if since is not None:  # a filter, so that files that hold nothing of it are not read
+            rows = rows.filter((pl.col("time") >= since) | (pl.col("received") >= since))
         if self.before is not None:
             read &= pl.max_horizontal("time", "received") < self.before
-        by_day = pl.scan_parquet(files).group_by(day=pl.col("time") // DAY_MS).agg(pl.len(), read=read.sum())
-        return {day: _Size(rows, some) for day, rows, some in by_day.collect(engine="streaming").iter_rows()}
+        by_day = rows.group_by(day=pl.col("time") // DAY_MS).agg(pl.len(), read=read.sum())
+        return {day: _Size(size, some) for day, size, some in by_day.collect(engine="streaming").iter_rows()}
 
     def _rows(self, files: list[Path], since: int | None = None) -> pl.LazyFrame:
         """since: ms; only what happened or arrived at this moment or later."""

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pipeline.batch import best_first
 from pipeline.catalogue import Catalogue
 from pipeline.errors import InputError
-from pipeline.features.match import Matcher, TextStats
+from pipeline.features.match import Matcher
 from pipeline.features.text import normalise, tokens
 from pipeline.features.texts import TextMemory
+from pipeline.features.textstats import TextStats
 from pipeline.state import DAY, State
 from serving.replay.answers import Slates
 from serving.replay.labels import Labels

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from pipeline import pages as pages_module
 from pipeline.build import Earlier, build_state
 from pipeline.catalogue import Catalogue, build_catalogue
-from pipeline.counting import PATIENCE, REFERABLE
 from pipeline.errors import ArtifactError, InputError
+from pipeline.features import tail
 from pipeline.logs.partitions import write_days, write_manifest
 from pipeline.logs.read import Log
+from pipeline.pages import PATIENCE, REFERABLE
 from pipeline.state import State, initial_state
 from tests.frames import HOUR, act, frame, item, page
 
@@ -114,6 +116,30 @@ def test_days_and_parts_of_days_give_the_bytes_of_everything_at_once(events: Eve
         log = write(root, events)
         build_state(log, catalogue_of(log), GAINS, built, most=most)
         assert contents(built) == at_once(log, whole)
+
+
+@settings(deadline=None, max_examples=15)
+@given(logs(), st.integers(1, 3), st.sampled_from(["time", "received"]))
+def test_events_learned_a_few_at_a_time_give_the_bytes_of_everything_at_once(
+    events: Events, most: int, order: str
+) -> None:
+    with folders("log", "whole", "grown") as (root, whole, grown), pytest.MonkeyPatch.context() as patched:
+        log = write(root, events)
+        expected = at_once(log, whole)
+        patched.setattr(tail, "SMALL", 4)
+        patched.setattr(pages_module, "SMALL", 4)
+        patched.setattr(tail, "_RATIO", 2)
+        rows = [(int(str(row[order])), kind, row) for kind in ("impression", "feedback") for row in events[kind]]
+        rows.sort(key=lambda each: each[0])
+        state = initial_state(log.clock, catalogue_of(log), GAINS)
+        for first in range(0, len(rows), most):
+            some = rows[first : first + most]
+            batch = {
+                kind: frame(kind, *(row for _, own, row in some if own == kind)) for kind in ("impression", "feedback")
+            }
+            state = state.advance(batch)
+        state.save(grown)
+        assert contents(grown) == expected
 
 
 cuts = st.integers(1, 20).map(lambda day: day * DAY) | st.integers(0, 1600).map(lambda n: 7 * DAY + n * 1000) | moments

@@ -186,7 +186,7 @@ def test_a_user_is_known_as_of_an_hour_before_the_tick_and_by_the_latest_row() -
     rows = [user("u", HOUR, '{"age": "first"}'), late, user("u", 4 * HOUR, '{"age": "third"}')]
     whole = state.users.add(frame("user", *rows))
     parts = state.users.add(frame("user", *rows[2:])).add(frame("user", *rows[:2]))
-    who = np.full(12, whole.add(frame("user", user("u", 1, "{}"))).recent.subject[0])
+    who = np.full(12, whole.add(frame("user", user("u", 1, "{}"))).recent[0].subject[0])
     ticks = np.arange(12)
     found = whole.at(who, ticks)[:, 0]
     assert (found == parts.at(who, ticks)[:, 0]).all()

@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 
 from pipeline.config import load_section
-from pipeline.counting import ACTIONS
 from pipeline.errors import ConfigError
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.declared import Declared
+from pipeline.observed import ACTIONS
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
 """Counters, sequences and their layers: merging is counting at once, and the future never shows."""
 
+from itertools import chain
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.features import tail
 from pipeline.features.counters import UNCOUNTED, Counters
 from pipeline.features.layers import CounterLayers, PairLayers, SequenceLayers
 from pipeline.features.pairs import PairCounters
-from pipeline.features.runs import Run
+from pipeline.features.runs import Run, coded
 from pipeline.features.sequences import Past, Sequences
 
 NAMES = ("shown", "click")
@@ -94,6 +98,53 @@ def test_layers_answer_as_one_and_a_window_is_a_difference(
     assert np.array_equal(layers.at(KEYS, TICKS), whole.at(KEYS, TICKS))
     expected = whole.at(KEYS, TICKS) - whole.at(KEYS, TICKS - ticks)
     assert np.array_equal(layers.window(KEYS, TICKS, ticks), expected)
+
+
+@given(st.lists(EVENTS, max_size=12), st.lists(PAIRS, max_size=12), st.lists(ACTS, max_size=12), st.integers(0, 24))
+def test_layers_that_grew_in_any_parts_are_counting_at_once(
+    events: list[list[tuple[int, int, int]]],
+    paired: list[list[Pair]],
+    acts: list[list[tuple[int, int, int, int, int]]],
+    now: int,
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tail, "SMALL", 8)
+        patched.setattr(tail, "_RATIO", 2)
+        layers = CounterLayers.opened(*(count(part) for part in [*events, [], []][:2]))
+        pair_layers = PairLayers.opened(*(pairs(part) for part in [*paired, [], []][:2]))
+        sequences = SequenceLayers.opened(*(sequence(part) for part in [*acts, [], []][:2]))
+        for part in events[2:]:
+            layers = layers.add(count(part))
+        for some in paired[2:]:
+            pair_layers = pair_layers.add(pairs(some))
+        for few in acts[2:]:
+            sequences = sequences.add(sequence(few))
+    whole, whole_pairs = count(list(chain(*events))), pairs(list(chain(*paired)))
+    assert same_counters(layers.whole(), whole)
+    assert same_counters(pair_layers.whole(), whole_pairs)
+    assert np.array_equal(layers.at(KEYS, TICKS), whole.at(KEYS, TICKS))
+    assert layers.first(KEYS[:, 0]).tolist() == whole.first(KEYS[:, 0]).tolist()
+    minor = np.array([0, 1, 2, HASHED], dtype=np.int64)
+    wanted = coded(minor, np.array(9))
+    for major in range(-2, 3):
+        expected = np.zeros((len(minor), len(whole_pairs.names)), dtype=np.int32)
+        places, counts = whole_pairs.under(major, wanted)
+        expected[places] = counts
+        assert pair_layers.of_one(major, wanted).tolist() == expected.tolist()
+        assert pair_layers.of_all(major, 9, 3).tolist() == expected[:3].tolist()
+    assert same_past(last(sequences, now), last(sequence(list(chain(*acts))), now))
+
+
+def test_rows_are_copied_a_few_times_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "SMALL", 8)
+    layers, copied, most = CounterLayers.of(count([])), 0, 0
+    for number in range(4000):
+        before = layers.recent
+        layers = layers.add(count([(number, 1, 0)]))
+        copied += sum(run.rows for run in layers.recent if not any(run is known for known in before))
+        most = max(most, len(layers.recent))
+    assert most <= 5  # a small one, and one for each factor of 16 up to 4000 / 8
+    assert copied / 4000 < 8 / 2 + 3 * 16 / 2
 
 
 @given(EVENTS)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pipeline.catalogue import Catalogue, build_catalogue
 from pipeline.errors import ArtifactError
 from pipeline.features.content import item_vectors
-from pipeline.features.match import MATCH_NAMES, Matcher, TextStats
+from pipeline.features.match import MATCH_NAMES, Matcher
 from pipeline.features.texts import TextMemory, Texts
+from pipeline.features.textstats import TextStats
 from pipeline.logs.events import conform
 
 TITLES = ["red shoe", "blue shoe size 12", "garden hose", "red red hat"]
