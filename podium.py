@@ -190,7 +190,7 @@ def replay(url: str, logs: Path, out: Path, sample: int | None, key: str, json_:
 
 @cli.command()
 @click.option("--bundle", type=PATH, required=True, help="A bundle or a bundles root.")
-@click.option("--logs", type=PATH, required=True, help="The training log, grown by `podium events export`.")
+@click.option("--logs", type=PATH, required=True, help="The training log, grown by `podium events compact`.")
 @click.option("--snapshots", type=PATH, required=True, help="What the service kept: ROOT/snapshots.")
 @click.option("--out", type=PATH, required=True, help="Where skew.json goes.")
 @as_json

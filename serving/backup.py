@@ -9,18 +9,22 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from pipeline.artifacts import sha256, sync_folder, write_json
+from pipeline.artifacts import sha256, write_json
 from pipeline.errors import ArtifactError, InputError
+from pipeline.folders import make_folder, put, sync_all
+from pipeline.logs.partitions import locked
 
 BACKUP: Final = "backup.json"
+LOG: Final = "log"  # of a data root
 SCHEMA: Final = 1
-_LIVE: Final = ("-wal", "-shm", "-journal")  # SQLite's own files beside a database
+_LIVE: Final = ("-wal", "-shm", "-journal", ".lock")  # SQLite's own files beside a database; locks of logs
+_UNDONE: Final = (".draft", ".old")  # ends of the names of a log that is at work, and of what it replaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,20 @@ class Copied:
 def backup(root: Path, out: Path) -> Copied:
     """Copy the data root `root` to the new folder `out`, with a digest of every file.
 
-    A training run or an ingest that is at work is seen as before it or after it. Raises InputError when there is no
-    root, or something at `out`.
+    A training run is seen as before it or after it, the log and the events that move into it as of one moment: whoever
+    is at work on it is waited for, and waits. Raises InputError when there is no root, or something at `out`.
     """
     if not root.is_dir():
         raise InputError("--root", "a data root", place=str(root))
     draft = _draft(out, "--out")
+    with locked(root / LOG, wait=True) if (root / LOG).is_dir() else nullcontext():
+        copied = _copied(root, draft)
+    sync_all(draft)
+    put(draft, out)
+    return copied
+
+
+def _copied(root: Path, draft: Path) -> Copied:
     files: dict[str, object] = {}
     total = 0
     # Pointers first: what they point at is already whole, and is never changed, only pruned.
@@ -54,8 +66,6 @@ def backup(root: Path, out: Path) -> Copied:
         raise InputError(lost[0], "a bundle that stays during the backup; start it again", place=str(root))
     created = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(draft / BACKUP, {"schema": SCHEMA, "created": created, "files": files, "links": links})
-    draft.replace(out)
-    sync_folder(out.parent)
     return Copied(len(files), total)
 
 
@@ -79,15 +89,15 @@ def restore(source: Path, root: Path) -> Copied:
         total += target.stat().st_size
     for name, to in links.items():
         (draft / name).symlink_to(to, target_is_directory=True)
-    draft.replace(root)
-    sync_folder(root.parent)
+    sync_all(draft)
+    put(draft, root)
     return Copied(len(files), total)
 
 
 def _draft(into: Path, field: str) -> Path:
     if into.exists():
         raise InputError(field, "a folder that does not exist yet", place=str(into))
-    into.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(into.parent)
     draft = into.with_name(f".draft-{into.name}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
@@ -96,8 +106,12 @@ def _draft(into: Path, field: str) -> Path:
 
 def _walk(root: Path) -> Iterator[Path]:
     for folder, inside, names in os.walk(root):
-        inside[:] = sorted(name for name in inside if not name.startswith((".draft-", ".work")))
+        inside[:] = sorted(name for name in inside if not _is_undone(name))
         yield from (Path(folder) / name for name in sorted([*names, *(n for n in inside if _is_link(folder, n))]))
+
+
+def _is_undone(name: str) -> bool:
+    return name.startswith((".draft-", ".work")) or (name.startswith(".") and name.endswith(_UNDONE))
 
 
 def _is_link(folder: str, name: str) -> bool:

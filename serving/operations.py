@@ -8,8 +8,10 @@ from typing import Final
 import click
 
 from pipeline import bundle as store
-from pipeline.console import show
+from pipeline.console import counted, show
 from pipeline.errors import InputError
+from pipeline.progress import progress
+from serving.check import check
 from serving.options import PATH, as_json
 
 
@@ -84,15 +86,33 @@ def events() -> None:
     """Events taken over HTTP."""
 
 
+@events.command("compact")
+@click.option("--root", type=PATH, required=True, help="The tenant's data root; it may be in use.")
+@click.option("--out", type=PATH, help="The log the events move to.  [default: ROOT/log]")
+@click.option("--rewrite", type=PATH, multiple=True, help="Another log that forgotten users leave, such as a split's.")
+@click.option("--keep-days", type=click.IntRange(1), help="Days of the log that are kept.  [default: all]")
+@as_json
+def events_compact(root: Path, out: Path | None, rewrite: tuple[Path, ...], keep_days: int | None, json_: bool) -> None:
+    """Move the store's events into the log, each once; whoever was forgotten leaves it."""
+    from serving.run import compact
+
+    with progress("compact", quiet=json_) as report:
+        done = compact(root, out, rewrite=rewrite, keep_days=keep_days, on_progress=counted(report))
+    show(asdict(done), json_)
+
+
 @events.command("export")
 @click.option("--root", type=PATH, required=True, help="The tenant's data root.")
 @click.option("--out", type=PATH, required=True, help="The log to write or to grow.")
 @as_json
 def events_export(root: Path, out: Path, json_: bool) -> None:
-    """Write the store's events into a log."""
+    """Copy the events that the store still holds into a log of their own."""
     from serving.run import export
 
-    show(export(root, out), json_)
+    show(asdict(export(root, out)), json_)
+
+
+events.add_command(check)
 
 
 @click.group()

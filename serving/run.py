@@ -1,8 +1,8 @@
 """Starting the service: one process, or several workers over one data root."""
 
 import os
-import tempfile
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -10,12 +10,15 @@ from fastapi import FastAPI
 
 from pipeline.bundle import open_bundle
 from pipeline.errors import InputError
-from pipeline.logs.ingest import ingest
+from pipeline.logs.compact import CLOCK, Compacted
+from pipeline.logs.compact import compact as run_compaction
+from pipeline.logs.ingest import lasting
+from pipeline.logs.partitions import MANIFEST, STORED, drafted, read_manifest, recover, write_manifest
 from pipeline.logs.store import EventStore
 from serving.app import create_app
 from serving.auth import check_bind, read_keys
+from serving.backup import LOG
 from serving.engine import Engine
-from serving.events import export_events
 from serving.settings import Settings, load_settings
 
 _HANDED = "PODIUM_WORKER"  # workers are started by name and read what to serve from here
@@ -70,15 +73,63 @@ def worker_app() -> FastAPI:
     return build(Path(bundle), found, settings)
 
 
-def export(root: Path, out: Path) -> dict[str, object]:
-    """Ingest the events of a data root into a log, which may exist already. Returns the counts of the ingest."""
+def compact(
+    root: Path,
+    out: Path | None = None,
+    *,
+    rewrite: Sequence[Path] = (),
+    keep_days: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Compacted:
+    """Move the events of a data root into its log: ROOT/log, which leads to `out` where that is given.
+
+    Raises InputError when there is no event store, or another log already has what left it.
+    """
+    with _store(root) as (store, settings):
+        log = _log_of(root, out, store.id)
+        bundles = settings.bundles or root / "bundles"
+        return run_compaction(
+            store, log, bundles=bundles, rewrite=rewrite, keep_days=keep_days, on_progress=on_progress
+        )
+
+
+def export(root: Path, out: Path) -> Compacted:
+    """Copy what the store of a data root still holds into a log of its own; nothing leaves the store."""
+    with _store(root) as (store, _):
+        return run_compaction(store, out, bundles=None)
+
+
+@contextmanager
+def _store(root: Path) -> Iterator[tuple[EventStore, Settings]]:
     settings = load_settings(None, root=root)
     if settings.database is None and not (root / "events.db").is_file():
         raise InputError("--root", "a data root with an event store (events.db)", place=str(root))
     store = EventStore(settings.database_url)
     try:
-        with tempfile.TemporaryDirectory(prefix="podium-export-") as draft:
-            export_events(store, Path(draft) / "events.jsonl")
-            return asdict(ingest("podium", [Path(draft) / "events.jsonl"], out))
+        yield store, settings
     finally:
         store.close()
+
+
+def _log_of(root: Path, out: Path | None, store_id: str) -> Path:
+    """The one log that a data root's events move to: what left the store is there and nowhere else."""
+    usual = root / LOG
+    if usual.is_symlink() and not usual.exists():
+        recover(usual)
+        if not usual.exists():
+            raise InputError("--root", f"a log at {usual.resolve()}, to which {LOG} leads", place=str(root))
+    if out is None or out.resolve() == usual.resolve():
+        return usual
+    if not usual.exists():
+        lasting(out, CLOCK)
+        if not (out / MANIFEST).exists():  # before anything leads to it
+            with drafted(out) as draft:
+                write_manifest(draft, CLOCK)
+        root.mkdir(parents=True, exist_ok=True)
+        usual.symlink_to(out.resolve(), target_is_directory=True)
+    elif (usual / MANIFEST).is_file():
+        stored = read_manifest(usual).get(STORED)
+        if isinstance(stored, dict) and stored.get("id") == store_id:
+            fix = f"{usual.resolve()}, where the events of this root are; copy that log, or use `podium events export`"
+            raise InputError("--out", fix, received=str(out))
+    return out

@@ -73,6 +73,11 @@ def decode_events(body: bytes, place: str = "events") -> Chunk:
         raw = [bytes(r) for r in _POSTED.decode(body)] if body.lstrip()[:1] == b"[" else [body]
     except _BAD as error:
         raise InputError("body", f"one event, or a JSON array of events ({error})", place=place) from error
+    return decode_each(raw, place)
+
+
+def decode_each(raw: Sequence[bytes], place: str) -> Chunk:
+    """Events of which each is a text of its own. `line` is the index, from 0."""
     rows, events, rejects = _one_by_one(raw, place, first=0)
     return sound(place, _frames(events, rows), rejects, lambda wanted: [raw[i] for i in wanted], len(raw))
 

@@ -49,7 +49,7 @@ def link_days(files: Mapping[int, Path], kind: str, target: Path) -> None:
 def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path) -> int:
     arriving = pl.scan_parquet(new).group_by(_DAY).len().sort("day").collect(engine="streaming")
     fresh = dict(arriving.iter_rows())
-    winners, days_apart = _across_days(kind, [*new, *old.values()])
+    winners, days_apart = _across_days(kind, new, list(old.values()))
     touched = sorted(fresh.keys() | days_apart)
     untouched = {day: path for day, path in old.items() if day not in set(touched)}
     link_days(untouched, kind, draft)
@@ -66,17 +66,23 @@ def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path
     return total
 
 
-def _across_days(kind: str, files: list[Path]) -> tuple[pl.DataFrame, set[int]]:
+def _across_days(kind: str, new: list[Path], old: list[Path]) -> tuple[pl.DataFrame, set[int]]:
     """The row that stays of each event_id found on several days, and all the days it was found on.
 
-    Ids are compared by hash first, so that only rows that may repeat are held whole.
+    Ids are compared by hash first, and of the log only those that come again: its own are each there once.
     """
-    scan = pl.scan_parquet(files)
-    found = scan.select(_HASH, _DAY).collect(engine="streaming").unique()
+    fresh = pl.scan_parquet(new).select(_HASH, _DAY).unique().collect(engine="streaming")
+    found = fresh
+    if old:
+        known = pl.scan_parquet(old).select(_HASH, _DAY)
+        again = known.join(fresh.lazy().select("hash").unique(), on="hash", how="semi").collect(engine="streaming")
+        found = pl.concat([fresh, again]).unique()
     repeated = found.filter(pl.col("hash").is_duplicated())
     if repeated.is_empty():
         return empty(kind), set()
-    rows = scan.filter(_HASH.is_in(repeated["hash"].unique().implode())).select(*COLUMNS[kind]).collect()
+    files = [*new, *old]
+    several = repeated["hash"].unique().implode()
+    rows = pl.scan_parquet(files).filter(_HASH.is_in(several)).select(*COLUMNS[kind]).collect()
     return _deduplicated(rows), set(repeated["day"])
 
 

@@ -2,9 +2,10 @@
 
 A log is never edited in place. A change builds the whole next log in a draft folder beside it, in which days
 that stay as they are become hard links, and then takes its place by renaming: an interrupted job leaves the
-log it found.
+log it found. One job at a time works on a log.
 """
 
+import ctypes
 import fcntl
 import json
 import os
@@ -23,6 +24,8 @@ from pipeline.logs.events import COLUMNS, SCHEMA, TYPES
 
 DAY_MS: Final = 86_400_000
 MANIFEST: Final = "manifest.json"
+STORED: Final = "stored"  # in the manifest: which event store the log holds, and up to where
+CLEARED: Final = "cleared"  # in the manifest: of which store's forgotten users, and how many, the log was cleared
 CLOCKS: Final = ("exact", "order")
 _PART: Final = "part-0.parquet"
 _FIRST: Final = date(1970, 1, 1)
@@ -73,6 +76,7 @@ def link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+        fsync(target)
 
 
 def read_manifest(root: Path) -> dict[str, object]:
@@ -124,55 +128,112 @@ def fsync(path: Path) -> None:
 
 @contextmanager
 def drafted(out: Path) -> Iterator[Path]:
-    """An empty folder that becomes `out` when the block ends well, and vanishes when it does not.
-
-    What `out` held before is replaced whole. A replacement that a crash cut between its two renames is undone
-    by the next one.
-    """
-    out = out.absolute()
-    draft, old = out.with_name(f".{out.name}.draft"), out.with_name(f".{out.name}.old")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    recover(out)
-    lock = _claim(draft, out)
-    try:
+    """`replaced`, by the only job at work on `out`. Raises InputError while another one is."""
+    with locked(out), replaced(out) as draft:
         yield draft
-        _replace(draft, out, old)
-    finally:
-        os.close(lock)
-        shutil.rmtree(draft, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
-def _claim(draft: Path, out: Path) -> int:
-    """An empty draft, held by a lock so that a second job on the same log is refused and a dead one's is reused."""
-    draft.mkdir(exist_ok=True)
-    lock = os.open(draft, os.O_RDONLY)
+@contextmanager
+def locked(out: Path, *, wait: bool = False) -> Iterator[None]:
+    """The only job at work on `out`, which is a whole log or none while the block runs: what a crash left is mended.
+
+    The lock is the kernel's, so that it ends with its process, however that ends. Raises InputError while another job
+    holds it, unless that is to be waited for.
+    """
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.with_name(f".{out.name}.lock")
+    lock = _claim(path, out, wait=wait)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        _mend(out)
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: whoever opened it sees that it is not the lock any more
         os.close(lock)
-        raise InputError("--out", "a log that no other job is writing", place=str(out)) from None
-    for path in draft.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return lock
+
+
+def _claim(path: Path, out: Path, *, wait: bool) -> int:
+    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, how)
+            if _is_at(path, lock):
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            raise InputError("--out", "a log that no other job is writing", place=str(out)) from None
+        os.close(lock)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def recover(out: Path) -> None:
-    """Put back the log that a crash had set aside, if there is one."""
-    old = out.with_name(f".{out.name}.old")
+    """Mend what a crash left, if it left anything. Raises InputError while a job is at work on the log."""
+    with locked(out):
+        pass
+
+
+def _mend(out: Path) -> None:
+    draft, old = _beside(out)
     if old.exists() and not out.exists():
         old.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    for left in (draft, old):
+        if left.exists():
+            shutil.rmtree(left)
+
+
+def _beside(out: Path) -> tuple[Path, Path]:
+    """Where the next log is built, and where the present one waits while it is replaced in two steps."""
+    return out.with_name(f".{out.name}.draft"), out.with_name(f".{out.name}.old")
+
+
+@contextmanager
+def replaced(out: Path) -> Iterator[Path]:
+    """An empty folder that becomes `out`, which is locked, when the block ends well, and vanishes when it does not.
+
+    When the block has ended, nothing is left of what `out` held before.
+    """
+    out = out.resolve()
+    draft, old = _beside(out)
+    draft.mkdir()
+    try:
+        yield draft
+        for folder, _, _ in os.walk(draft):
+            fsync(Path(folder))
+        _replace(draft, out, old)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    for left in (draft, old):
+        if left.exists():
+            shutil.rmtree(left)
 
 
 def _replace(draft: Path, out: Path, old: Path) -> None:
-    fsync(draft)
-    try:
-        if out.exists():
-            out.rename(old)
+    """At no moment is there no log, where the file system can exchange two folders; else for that of two renames."""
+    if not out.exists():
         draft.rename(out)
-    except BaseException:
-        if old.exists() and not out.exists():
+    elif not _exchanged(draft, out):
+        out.rename(old)
+        try:
+            draft.rename(out)
+        except BaseException:
             old.rename(out)
-        raise
+            raise
     fsync(out.parent)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two folders took each other's place in one step: Linux's renameat2 with RENAME_EXCHANGE."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    here = ctypes.c_int(-100)  # AT_FDCWD
+    return bool(exchange(here, os.fsencode(one), here, os.fsencode(other), ctypes.c_uint(2)) == 0)

@@ -1,218 +1,147 @@
-"""The events taken over HTTP: one table, durable before anyone is told, idempotent by `event_id`.
+"""The events taken over HTTP: durable before anyone is told, counted once each by `event_id`, forgettable.
 
-One thread a process writes. What waits when it comes round goes into one transaction (group commit), so that many
-callers share one fsync. `seq` is the order of commit in every process that reads the table: SQLite has one writer
-at a time, PostgreSQL takes a lock for the length of the transaction.
+One thread a process writes, in groups (see `writer`). `seq` is the order of commit in every process that reads the
+table: SQLite has one writer at a time, PostgreSQL takes a lock for the length of the transaction.
 """
 
-import queue
-import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.errors import InputError, PodiumError
+from pipeline.logs import rows
+from pipeline.logs.cleaning import Cleaner
+from pipeline.logs.database import DiskFullError, StoreBrokenError, StoreFullError, named, open_database
+from pipeline.logs.forgotten import Forgotten, Mark
+from pipeline.logs.rows import Row, Stored
+from pipeline.logs.schema import EVENTS, FORGOTTEN, TABLES, head, settle_schema
+from pipeline.logs.version import Version
+from pipeline.logs.writer import Appended, Limits, Writer
 
-_GROUP_ROWS: Final = 20_000  # rows of one transaction, so that no caller waits long for others
-_WAITING: Final = 4_096  # batches that may wait for the writer
+__all__ = [
+    "Appended",
+    "DiskFullError",
+    "EventStore",
+    "Forgotten",
+    "Limits",
+    "Row",
+    "StoreBrokenError",
+    "StoreFullError",
+    "Stored",
+    "open_database",
+]
 
-_TABLES = sa.MetaData()
-_SEQ = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts by itself only in an INTEGER key
-_EVENTS = sa.Table(
-    "events",
-    _TABLES,
-    sa.Column("seq", _SEQ, primary_key=True, autoincrement=True),
-    sa.Column("event_id", sa.String(160), nullable=False, unique=True),
-    sa.Column("type", sa.String(16), nullable=False),
-    sa.Column("user_id", sa.String(128), index=True),
-    sa.Column("time", sa.BigInteger, nullable=False),
-    sa.Column("received", sa.BigInteger, nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
-    sqlite_autoincrement=True,  # a number is never given twice, also after its row was forgotten
-)
-_FORGOTTEN = sa.Table(
-    "forgotten",
-    _TABLES,
-    sa.Column("user_id", sa.String(128), primary_key=True),
-    sa.Column("times", sa.Integer, nullable=False),
-)
-
-
-class StoreFullError(PodiumError):
-    """More batches wait for the disk than are allowed to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An event to keep. `body`: its JSON as it came; `time` and `received` in ms are what counts."""
-
-    event_id: str
-    type: str
-    user_id: str | None
-    time: int
-    received: int
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A kept event: `seq` grows with the order of commit."""
-
-    seq: int
-    type: str
-    received: int
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """What became of one batch. last: the largest `seq` committed so far."""
-
-    accepted: int
-    duplicates: int
-    last: int
-
-
-_Work = Callable[[sa.Connection], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    work: _Work
-    rows: int
-    done: "Future[Any]"
+SEEN_MS: Final = 30 * 86_400_000  # how long the id of an event that has left is still a duplicate
+_RELEASE_ROWS: Final = 2_000  # of one transaction, so that no caller waits for it
 
 
 class EventStore:
-    """Open with a SQLAlchemy URL (`sqlite:///path`, `postgresql+psycopg://...`), close when done."""
+    """Open with a SQLAlchemy URL (`sqlite:///path`, `postgresql+psycopg://...`), close when done.
 
-    def __init__(self, url: str) -> None:
-        self._db = open_database(url, "FULL", _TABLES)
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(_WAITING)
-        self._writer = threading.Thread(target=self._write, name="event-store", daemon=True)
-        self._writer.start()
+    Every method may be called from any thread. They raise DiskFullError and StoreBrokenError, or their futures do:
+    nothing of that batch was kept as far as the store knows, and posting it again is safe.
+    """
 
-    def submit(self, rows: Sequence[Row]) -> "Future[Appended]":
+    def __init__(self, url: str, limits: Limits = Limits()) -> None:  # noqa: B008  a frozen value
+        self._db = open_database(url, "FULL", TABLES, limits.busy_ms)
+        try:
+            with named(self._db):
+                told = settle_schema(self._db)
+            self._version = Version(self._db)
+        except BaseException:
+            self._db.dispose()
+            raise
+        self.id, self._salt = told["id"], bytes.fromhex(told["salt"])
+        self._cleaner = Cleaner(self._db)
+        self._writer = Writer(self._db, self._salt, limits, self._cleaner)
+
+    def submit(self, batch: Sequence[Row]) -> "Future[Appended]":
         """Keep rows; the future is done when they are on the disk. Raises StoreFullError."""
-        return self._queue(lambda connection: _insert(connection, rows), len(rows))
+        return self._writer.keep(batch)
 
-    def append(self, rows: Sequence[Row]) -> Appended:
+    def append(self, batch: Sequence[Row]) -> Appended:
         """Keep rows and wait until they are on the disk."""
-        return self.submit(rows).result()
+        return self.submit(batch).result()
 
-    def forget(self, user_id: str) -> "Future[int]":
-        """Remove a user's events and remember that it was done; how many events there were."""
-        return self._queue(lambda connection: _forget(connection, user_id), 1)
-
-    def forgotten(self) -> dict[str, int]:
-        """How many times each user was forgotten."""
-        with self._db.connect() as connection:
-            return {str(user): int(times) for user, times in connection.execute(sa.select(_FORGOTTEN))}
+    def version(self) -> object:
+        """A value that changes whenever a process has committed something; compare, don't interpret."""
+        return self._version.value()
 
     def since(self, seq: int, limit: int = 50_000) -> list[Stored]:
         """At most `limit` events after `seq`, in order of commit."""
-        columns = (_EVENTS.c.seq, _EVENTS.c.type, _EVENTS.c.received, _EVENTS.c.body)
-        wanted = sa.select(*columns).where(_EVENTS.c.seq > seq).order_by(_EVENTS.c.seq).limit(limit)
-        with self._db.connect() as connection:
-            return [Stored(*row) for row in connection.execute(wanted)]
+        with named(self._db), self._db.connect() as connection:
+            return rows.read_since(connection, seq, limit)
+
+    def head(self) -> int:
+        """The largest `seq` ever committed; 0 before the first."""
+        with named(self._db), self._db.connect() as connection:
+            return head(connection)
 
     def count(self) -> int:
-        with self._db.connect() as connection:
-            return int(connection.scalar(sa.select(sa.func.count()).select_from(_EVENTS)) or 0)
+        with named(self._db), self._db.connect() as connection:
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(EVENTS)) or 0)
+
+    def release(self, seq: int, before: int) -> int:
+        """Let go of events up to `seq` that came before `before` (ms) and are kept elsewhere; how many there were.
+
+        Their ids stay duplicates for 30 days after they came. A few thousand leave at a time: others write meanwhile.
+        """
+        total, after = 0, -1
+
+        def some(connection: sa.Connection) -> tuple[int, int | None]:
+            return rows.release(connection, self._salt, after, seq, before, _RELEASE_ROWS)
+
+        going: int | None = after
+        while going is not None:
+            after = going
+            left, going = self._writer.do(some).result()
+            total += left
+        expired = time.time_ns() // 1_000_000 - SEEN_MS
+        self._writer.do(lambda connection: rows.drop_seen(connection, expired)).result()
+        return total
+
+    def forget(self, user_id: str) -> "Future[int]":
+        """Remove a user's events and remember that it was done, but not of whom; how many events there were.
+
+        On SQLite no byte of the id is left in the database's files, once nobody reads from the write-ahead log; on
+        PostgreSQL the rows are left to a VACUUM that is started at once.
+        """
+        return self._writer.do(lambda connection: rows.forget(connection, self._salt, user_id), dirties=True)
+
+    def forgotten(self) -> Forgotten:
+        """Everybody who was ever forgotten."""
+        return self._forgotten(sa.true())
+
+    def pending(self) -> Forgotten:
+        """Those whose events may still be in logs."""
+        return self._forgotten(sa.not_(FORGOTTEN.c.done))
+
+    def settled(self, forgotten: Forgotten) -> None:
+        """Note that logs hold nothing of these users any more, unless they were forgotten again meanwhile."""
+
+        def work(connection: sa.Connection) -> None:
+            for hashed, mark in forgotten.marks.items():
+                this = (FORGOTTEN.c.hash == hashed) & (FORGOTTEN.c.times == mark.times)
+                connection.execute(sa.update(FORGOTTEN).where(this).values(done=True))
+
+        self._writer.do(work).result()
 
     def pragma(self, name: str) -> str:
         """A setting of the SQLite connection, for checks of durability."""
-        with self._db.connect() as connection:
+        with named(self._db), self._db.connect() as connection:
             return str(connection.exec_driver_sql(f"PRAGMA {name}").scalar())
 
     def close(self) -> None:
         """Write what waits, then stop."""
-        self._jobs.put(None)
-        self._writer.join()
+        self._writer.close()
+        self._cleaner.close()
+        self._version.close()
         self._db.dispose()
 
-    def _queue(self, work: _Work, rows: int) -> "Future[Any]":
-        job = _Job(work, rows, Future())
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
-            raise StoreFullError("too many batches of events wait for the disk") from None
-        return job.done
-
-    def _write(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            group, rows, last = [job], job.rows, False
-            while rows < _GROUP_ROWS and not self._jobs.empty():
-                waiting = self._jobs.get()
-                if waiting is None:
-                    last = True
-                    break
-                group.append(waiting)
-                rows += waiting.rows
-            self._commit(group)
-            if last:
-                return
-
-    def _commit(self, taken: Sequence[_Job]) -> None:
-        group = [job for job in taken if job.done.set_running_or_notify_cancel()]
-        try:
-            with self._db.begin() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection.exec_driver_sql("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE")
-                results = [job.work(connection) for job in group]
-        except Exception as error:  # whatever failed, nothing was kept, and each caller must learn it
-            for job in group:
-                job.done.set_exception(error)
-            return
-        for job, result in zip(group, results, strict=True):
-            job.done.set_result(result)
-
-
-def open_database(url: str, synchronous: str, tables: sa.MetaData) -> sa.Engine:
-    """A SQLAlchemy engine with these tables; on SQLite in WAL mode with the given `synchronous` (FULL, OFF, ...).
-
-    Raises InputError when there is no database to be opened; passwords of `url` are not told.
-    """
-    engine = sa.create_engine(url)
-
-    def configure(connection: Any, _: object) -> None:
-        cursor = connection.cursor()
-        for setting in ("busy_timeout=10000", "journal_mode=WAL", f"synchronous={synchronous}"):
-            cursor.execute(f"PRAGMA {setting}")
-        cursor.close()
-
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", configure)
-    try:
-        with engine.begin() as connection:
-            # One statement each, so that workers that start together do not trip over each other's tables.
-            for table in tables.sorted_tables:
-                connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-    except sa.exc.DBAPIError as error:
-        engine.dispose()
-        raise InputError("database", f"one that can be opened ({error.orig})", place=str(engine.url)) from error
-    return engine
-
-
-def _insert(connection: sa.Connection, rows: Sequence[Row]) -> Appended:
-    accepted = 0
-    if rows:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        statement = insert(_EVENTS).on_conflict_do_nothing(index_elements=["event_id"])
-        accepted = connection.execute(statement, [asdict(row) for row in rows]).rowcount
-    last = connection.scalar(sa.select(sa.func.max(_EVENTS.c.seq)))
-    return Appended(accepted, len(rows) - accepted, int(last or 0))
-
-
-def _forget(connection: sa.Connection, user_id: str) -> int:
-    removed = connection.execute(sa.delete(_EVENTS).where(_EVENTS.c.user_id == user_id)).rowcount
-    again = sa.update(_FORGOTTEN).where(_FORGOTTEN.c.user_id == user_id).values(times=_FORGOTTEN.c.times + 1)
-    if not connection.execute(again).rowcount:
-        connection.execute(sa.insert(_FORGOTTEN).values(user_id=user_id, times=1))
-    return int(removed)
+    def _forgotten(self, wanted: sa.ColumnElement[bool]) -> Forgotten:
+        columns = (FORGOTTEN.c.hash, FORGOTTEN.c.times, FORGOTTEN.c.seq)
+        with named(self._db), self._db.connect() as connection:
+            found = connection.execute(sa.select(*columns).where(wanted))
+            return Forgotten(self._salt, {bytes(hashed): Mark(times, seq) for hashed, times, seq in found})

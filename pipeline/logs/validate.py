@@ -129,6 +129,7 @@ def _identifier(name: str, *, required: bool = False) -> Iterator[Check]:
     out = ~pl.col(name).str.len_chars().is_between(1, MAX_ID)
     bad = pl.col(name).is_null() | out if required else out
     yield name, bad, f"must have 1 to {MAX_ID} characters"
+    yield name, pl.col(name).str.contains("\0", literal=True), "must not hold U+0000"  # which PostgreSQL cannot keep
 
 
 def _subject() -> Iterator[Check]:

@@ -4,6 +4,7 @@ from typing import Final
 
 from pipeline.errors import InputError
 from pipeline.logs.importers.base import Importer, Sources
+from pipeline.logs.importers.gorse import GORSE
 from pipeline.logs.importers.judged import JUDGED
 from pipeline.logs.importers.mapped import CSV
 from pipeline.logs.importers.metarank import METARANK
@@ -14,8 +15,9 @@ from pipeline.logs.importers.podium import PODIUM
 from pipeline.logs.importers.query_counts import QUERY_COUNTS
 from pipeline.logs.importers.sequences import SEQUENCES
 from pipeline.logs.importers.taobao import TAOBAO
+from pipeline.logs.importers.ubi import UBI
 
-_ALL = (MOVIELENS, SEQUENCES, MIND, JUDGED, TAOBAO, OPENBANDIT, QUERY_COUNTS, METARANK, PODIUM, CSV)
+_ALL = (MOVIELENS, SEQUENCES, MIND, JUDGED, TAOBAO, OPENBANDIT, QUERY_COUNTS, METARANK, UBI, GORSE, PODIUM, CSV)
 FORMATS: Final[dict[str, Importer]] = {importer.name: importer for importer in _ALL}
 
 

@@ -7,7 +7,6 @@ to `attributes` or `context`.
 
 import gzip
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from pipeline.logs.decode import Chunk, decode_lines, explain, raw_text
+from pipeline.logs.decode import Chunk
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, files
-from pipeline.logs.validate import Reject
+from pipeline.logs.importers.records import translated
 
 _LINES = 50_000
 _ITEM_TEXTS = ("title", "text", "brand", "currency", "region")
@@ -93,25 +92,11 @@ def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
     for path in _logs(sources):
         lines = _lines(path)
         while batch := [line.rstrip(b"\r\n") for line in islice(lines, _LINES)]:
-            yield _chunk(batch, str(path))
+            yield translated(list(enumerate(batch, start=1)), len(batch), str(path), _translate)
 
 
-def _chunk(batch: list[bytes], place: str) -> Chunk:
-    """Each line in our words, then decoded and checked as our own; refused lines keep their own place and text."""
-    ours: list[bytes] = []
-    rejects: list[Reject] = []
-    for number, line in enumerate(batch, start=1):
-        try:
-            ours.append(msgspec.json.encode(_translate(_DECODER.decode(line))))
-        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            rejects.append(Reject(place, number, *explain(error), raw_text(line)))
-            ours.append(b"")
-    chunk = decode_lines(b"\n".join(ours) + b"\n", place)
-    rejects += [replace(reject, raw=raw_text(batch[reject.line - 1])) for reject in chunk.rejects]
-    return Chunk(place, chunk.frames, sorted(rejects, key=lambda r: r.line), len(batch))
-
-
-def _translate(event: _Item | _User | _Ranking | _Interaction) -> dict[str, Any]:
+def _translate(line: bytes) -> dict[str, Any]:
+    event = _DECODER.decode(line)
     stamp = event.timestamp
     time = int(stamp) if isinstance(stamp, str) and stamp.isdigit() else stamp
     base = {"event_id": event.id, "time": time}

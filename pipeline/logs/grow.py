@@ -1,0 +1,97 @@
+"""A log grows by sound rows: each joins its day, is refused into the quarantine, or was there before."""
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import file_digest
+from itertools import chain
+from pathlib import Path
+from typing import TextIO
+
+from pipeline.logs.merge import Merged, merge
+from pipeline.logs.partitions import fsync, link
+from pipeline.logs.spill import Spilled
+
+QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type."""
+
+    read: int
+    accepted: dict[str, int]
+    quarantined: int
+    duplicates: dict[str, int]
+    reasons: dict[str, int]
+
+
+def grow(log: Path, draft: Path, spilled: Callable[[Path], Iterator[Spilled]]) -> Grown:
+    """Write into `draft` the log that `log` becomes by what `spilled` brings into the folder it is given."""
+    work = draft / ".work"
+    work.mkdir()
+    chunks, quarantine = _collected(spilled(work), work)
+    merged = merge(chunks, log, draft)
+    _keep_quarantine(log, quarantine, draft)
+    shutil.rmtree(work)
+    return _counted(chunks, merged, quarantine.reasons)
+
+
+@dataclass(slots=True)
+class _Quarantine:
+    """The refused rows, written as they come."""
+
+    path: Path
+    reasons: Counter[str]
+
+    def add(self, chunk: Spilled, base: int, file: TextIO) -> None:
+        for reject in chunk.rejects:
+            row = {"file": reject.place, "line": reject.line + base, "field": reject.field}
+            row |= {"reason": reject.reason, "raw": reject.raw}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self.reasons[f"{reject.field}: {reject.reason}"] += 1
+
+
+def _collected(done: Iterator[Spilled], work: Path) -> tuple[list[Spilled], _Quarantine]:
+    quarantine = _Quarantine(work / "quarantine.jsonl", Counter())
+    kept: list[Spilled] = []
+    bases: dict[str, int] = defaultdict(int)
+    with quarantine.path.open("w", encoding="utf-8", newline="\n") as file:
+        for chunk in done:
+            quarantine.add(chunk, bases[chunk.place], file)
+            bases[chunk.place] += chunk.lines
+            kept.append(chunk)
+    return kept, quarantine
+
+
+def _keep_quarantine(log: Path, quarantine: _Quarantine, draft: Path) -> None:
+    """Earlier files stay; the new one is named by its content, so that reading the same again adds nothing."""
+    for path in sorted((log / QUARANTINE).glob("*.jsonl")):
+        link(path, draft / QUARANTINE / path.name)
+    if quarantine.reasons:
+        keep_refused(quarantine.path, draft)
+
+
+def keep_refused(rows: Path, log: Path) -> None:
+    """Move a file of refused rows into a log's quarantine, under the name of its content."""
+    with rows.open("rb") as file:
+        name = f"{file_digest(file, 'sha256').hexdigest()[:16]}.jsonl"
+    (log / QUARANTINE).mkdir(exist_ok=True)
+    fsync(rows.replace(log / QUARANTINE / name))
+
+
+def _counted(chunks: Sequence[Spilled], merged: Merged, reasons: Mapping[str, int]) -> Grown:
+    read: Counter[str] = Counter()
+    for kind, rows in chain.from_iterable(chunk.rows.items() for chunk in chunks):
+        read[kind] += rows
+    accepted = {kind: merged.after[kind] - merged.before.get(kind, 0) for kind in read}
+    quarantined = sum(reasons.values())
+    return Grown(
+        read=read.total() + quarantined,
+        accepted=accepted,
+        quarantined=quarantined,
+        duplicates={kind: read[kind] - accepted[kind] for kind in read},
+        reasons=dict(reasons),
+    )

@@ -1,0 +1,224 @@
+"""User Behavior Insights, the search log of OpenSearch, Solr and Elasticsearch: `ubi_queries` and `ubi_events`.
+
+A query with `query_response_hit_ids` becomes an impression of these items in their order; an event about an object
+becomes feedback on it, its `query_id` the request. The log of a client alone knows no hits: there the items of its
+`impression` and `view` events, at their ordinals, are the page. Records may stand in `_source` as indexes are dumped.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+from msgspec import Struct
+
+from pipeline.logs.decode import Chunk
+from pipeline.logs.events import COLUMNS
+from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, chunk
+from pipeline.logs.importers.records import Actions, batches, dumps, first_record, moment, refuse, short, translated
+
+Id = str | int
+
+
+class _Who(Struct, kw_only=True):
+    timestamp: int | str
+    client_id: str | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    user_query: str | None = None
+
+
+class _Query(_Who, kw_only=True):
+    query_id: str
+    query_response_id: str | None = None
+    query_response_hit_ids: list[Id] | None = None
+    query_response_objects_ids: list[Id] | None = None  # its name before 1.0
+    query_attributes: dict[str, Any] | None = None
+    application: str | None = None
+
+    @property
+    def hits(self) -> list[str]:
+        return [str(hit) for hit in self.query_response_hit_ids or self.query_response_objects_ids or ()]
+
+
+class _Ordinal(Struct):
+    index: int
+
+
+class _Position(Struct):
+    ordinal: int | _Ordinal | None = None
+
+    @property
+    def place(self) -> int | None:
+        """From 1."""
+        return self.ordinal.index if isinstance(self.ordinal, _Ordinal) else self.ordinal
+
+
+class _Object(Struct):
+    object_id: Id
+
+
+class _Attributes(Struct):
+    object: _Object | None = None
+    position: _Position | None = None
+    session_id: str | None = None
+
+
+class _Event(_Who, kw_only=True):
+    action_name: str
+    query_id: str | None = None
+    event_attributes: _Attributes | None = None
+
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_QUERY, _EVENT = msgspec.json.Decoder(_Query), msgspec.json.Decoder(_Event)
+_OF_QUERY = {"query_response_hit_ids", "query_response_objects_ids", "query_response_id", "user_query"}
+_Row = tuple[int, int, str, str, int, str | None, str | None, str | None]
+_SEEN = {
+    "line": pl.Int64(),
+    "time": pl.Int64(),
+    "request_id": pl.String(),
+    "item_id": pl.String(),
+    "position": pl.Int32(),
+    "user_id": pl.String(),
+    "session_id": pl.String(),
+    "query": pl.String(),
+}
+
+
+def recognises(sources: Sources) -> bool:
+    found = dumps(sources)
+    return bool(found) and all(_is_ubi(first_record(path)) for path in found)
+
+
+def _is_ubi(fields: dict[str, msgspec.Raw]) -> bool:
+    with suppress(msgspec.DecodeError):
+        names = set(_FIELDS.decode(fields["_source"]) if "_source" in fields else fields)
+        return "timestamp" in names and ("action_name" in names or ("query_id" in names and bool(names & _OF_QUERY)))
+    return False
+
+
+def chunks(sources: Sources, options: Options) -> Iterator[Chunk]:
+    paths, actions = dumps(sources), Actions.of(options)
+    answered = {request for path in paths for request in _answered(path)}
+    for path in paths:
+        before, seen = 0, list[_Row]()
+        for records, lines in batches(path):
+            yield translated(records, lines, str(path), partial(_translate, actions))
+            for number, raw in records:
+                row = _seen(before + number, raw, actions)
+                if row is not None and row[2] not in answered:
+                    seen.append(row)
+            before += lines
+        if seen:
+            yield chunk(path, "impression", _pages(pl.DataFrame(seen, schema=_SEEN, orient="row")))
+
+
+def _source(raw: bytes) -> tuple[bytes, str]:
+    """The record itself, and the id it had in its index."""
+    fields = _FIELDS.decode(raw)
+    if "_source" not in fields:
+        return raw, ""
+    return bytes(fields["_source"]), msgspec.json.decode(fields.get("_id", msgspec.Raw(b'""')), type=str)
+
+
+def _translate(actions: Actions, raw: bytes) -> dict[str, Any]:
+    raw.decode()
+    record, key = _source(raw)
+    if "action_name" in _FIELDS.decode(record):
+        return _feedback(_EVENT.decode(record), actions, key or record.decode())
+    return _impression(_QUERY.decode(record))
+
+
+def _who(record: _Who, session: str | None = None) -> dict[str, Any]:
+    """A client is a browser: without an account it is who we know."""
+    user = record.user_id or record.client_id or None
+    return {"user_id": user, "session_id": record.session_id or session or None}
+
+
+def _impression(query: _Query) -> dict[str, Any]:
+    if not query.hits:
+        raise refuse("query_response_hit_ids", "is required: a search without hits showed no page")
+    about = query.query_attributes or {}
+    return {
+        "event_id": short("query", query.query_id, query.query_response_id),
+        "type": "impression",
+        "time": moment(query.timestamp, "timestamp"),
+        "request_id": query.query_id,
+        "surface": _surface(query.user_query),
+        "query": query.user_query or None,
+        "context": about | ({"application": query.application} if query.application else {}),
+        "items": [{"item_id": hit, "position": place} for place, hit in enumerate(query.hits)],
+    } | _who(query)
+
+
+def _feedback(event: _Event, actions: Actions, key: str) -> dict[str, Any]:
+    about = event.event_attributes
+    if about is None or about.object is None:
+        raise refuse("event_attributes.object.object_id", "is required: an event about no item is no feedback")
+    return {
+        "event_id": short("event", key),
+        "type": "feedback",
+        "time": moment(event.timestamp, "timestamp"),
+        "request_id": event.query_id or None,
+        "item_id": str(about.object.object_id),
+        "action": actions.action(event.action_name),
+        "query": event.user_query or None,
+    } | _who(event, about.session_id)
+
+
+def _surface(query: str | None) -> str:
+    return "search" if query else "recommend"
+
+
+def _answered(path: Path) -> Iterator[str]:
+    """The requests of which the file tells what was found."""
+    for records, _ in batches(path):
+        for _, raw in records:
+            with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+                record, _ = _source(raw)
+                if b"query_response" in record and (query := _QUERY.decode(record)).hits:
+                    yield query.query_id
+
+
+def _seen(line: int, raw: bytes, actions: Actions) -> "_Row | None":
+    """What a `view` tells of the page it was on; None for any other record, and where it does not tell the place."""
+    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+        event = _EVENT.decode(_source(raw)[0])
+        about = event.event_attributes
+        if not event.query_id or about is None or about.object is None or about.position is None:
+            return None
+        place = about.position.place
+        if place is None or place < 1 or actions.action(event.action_name) != "view":
+            return None
+        time, item = moment(event.timestamp, "timestamp"), str(about.object.object_id)
+        who = _who(event, about.session_id)
+        return line, time, event.query_id, item, place - 1, who["user_id"], who["session_id"], event.user_query or None
+    return None
+
+
+def _pages(seen: pl.DataFrame) -> pl.DataFrame:
+    """One page a request: each item at the place it was first seen at, at most one item a place."""
+    first = seen.sort("time", "line").unique(["request_id", "item_id"], keep="first", maintain_order=True)
+    first = first.unique(["request_id", "position"], keep="first", maintain_order=True).sort("request_id", "position")
+    fields = COLUMNS["impression"]["items"]
+    assert isinstance(fields, pl.List)
+    return first.group_by("request_id", maintain_order=True).agg(
+        pl.col("line", "time").min(),
+        pl.col("user_id", "session_id", "query").drop_nulls().first(),
+        event_id=pl.lit("seen:") + pl.col("request_id").first(),
+        surface=pl.when(pl.col("query").is_not_null().any()).then(pl.lit("search")).otherwise(pl.lit("recommend")),
+        items=pl.struct("item_id", "position"),
+    )
+
+
+UBI = Importer(
+    name="ubi",
+    looks_for="JSON of ubi_queries (query_id, timestamp, query_response_hit_ids) or ubi_events (action_name, ...)",
+    recognises=recognises,
+    clock=always_exact,
+    chunks=chunks,
+)
