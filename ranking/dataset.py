@@ -204,9 +204,9 @@ def _rows(
 
 
 def past_items(batch: Batch, state: State) -> NDArray[np.int32]:
-    """`[R, LENGTH]`: the subjects' last positive items as of the tick of a prepared batch."""
+    """`[R, LENGTH]`: the subjects' last positive items, of a prepared batch."""
     subject_key = np.where(batch.request("subject") != "", batch.request("subject_key"), 0)
-    return past_of(state, subject_key, batch.request("tick"), batch.request("time")).item
+    return past_of(state, subject_key, batch.request("time")).item
 
 
 def _batches(requests: pl.DataFrame, cells: pl.DataFrame, state: State) -> Iterator[Part]:

@@ -62,7 +62,7 @@ class Call:
 
     @cached_property
     def past(self) -> Past:
-        return past_of(self.state, self.subject, self.tick, self.batch.request("time"))
+        return past_of(self.state, self.subject, self.batch.request("time"))
 
     def values(self, each: Declared) -> Keys:
         """`[R, K]`: the key of the item's value, 0 where it has none that is known."""

@@ -22,7 +22,7 @@ class Described(NamedTuple):
 
 _COUNTS: Final = "counts of the item as of the tick"
 _ROW: Final = "the item's latest row, from its first on"
-_PAST: Final = "the subject's last 30 positive actions as of the tick"
+_PAST: Final = "the subject's last 30 positive actions as of the request"
 _UNDESCRIBED: Final = "before the item's first row"
 _NO_QUERY: Final = "no query"
 _NO_PAST: Final = "no positive action yet"
@@ -149,7 +149,7 @@ _HEAD: Final = """# Features
 Made by `python -m pipeline.features.described`; do not edit.
 
 One function, `FeatureSet.values`, computes them for training, replay and service alike, in this order. Everything is
-read as of the request: counts and the subject's past as of its tick, prices as of its time. A feature that cannot be
+read as of the request: counts as of its tick, the subject's past and prices as of its time. A feature that cannot be
 known is missing (nan); for an item without a row all that follows from descriptions is. Rates are smoothed by priors,
 prices compared to those, that training froze in the bundle. Titles, categories and brands are those of an item's
 latest row. Features marked * need clock time and are left out on a log whose clock is `order`.

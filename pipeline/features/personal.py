@@ -1,6 +1,7 @@
 """How like the items are to what the subject acted on before: what they are, what they cost, and the last one.
 
-The past is read as of the request's tick, as counts are, so that late delivery cannot change a training row.
+The past is read in real time, unlike counts: what somebody just did matters on the very next page. A training row
+knows what had come in by then (`received`), as the service did.
 Letters: R requests, K candidates, H past actions, D dimensions of the item vectors, L levels of category.
 """
 
@@ -16,7 +17,7 @@ from pipeline.features.content import Vectors
 from pipeline.features.ids import Keys
 from pipeline.features.prices import Kinds, log_of
 from pipeline.features.sequences import Ms, Past
-from pipeline.features.ticks import SEAL_MS, TICK_MS
+from pipeline.features.ticks import TICK_MS
 from pipeline.state import State
 
 Floats = NDArray[np.float32]
@@ -41,14 +42,9 @@ STRENGTH: Final = 3.0  # past actions, by weight, before their mean is half beli
 _WEIGHT: Final = (DECAY ** np.arange(LENGTH - 1, -1, -1)).astype(np.float32)
 
 
-def past_of(state: State, subject_key: Keys, tick: Ms, time: Ms) -> Past:
-    """The last positive actions of each subject, as far as they are counted at the tick. All `[R]`.
-
-    Without clock time, where a tick says nothing, those before the request's place in the sequence.
-    """
-    if state.clock != "exact":
-        return state.history.last(subject_key, time, LENGTH)
-    return state.history.last(subject_key, tick * TICK_MS, LENGTH, tick * TICK_MS + SEAL_MS)
+def past_of(state: State, subject_key: Keys, time: Ms) -> Past:
+    """The last positive actions of each subject before a moment, as far as they had come in by then. All `[R]`."""
+    return state.history.last(subject_key, time, LENGTH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,7 +200,7 @@ class FeatureSet:
     def asked(self, batch: Batch, state: State) -> Asked:
         """A call nothing is written to yet. Look-ups are quickest in order of items, so that they are sorted here."""
         rows, width = batch.item.shape
-        order = batch.item.argsort(axis=1) + np.arange(0, rows * width, max(width, 1))[:, None]
+        order = batch.item.argsort(axis=1) + width * np.arange(rows)[:, None]
         size = len(names(state.clock, state.declared))
         out = np.full((*batch.item.shape, size), np.nan, dtype=np.float32)
         return Asked(batch, state, self.memory.kinds(self.memory.facts.of(state.catalogue), self.fitted), out, order)
@@ -279,7 +279,7 @@ class FeatureSet:
         asked.put(taste_columns(asked.state, asked.few, asked.tick, asked.subject_key))
 
     def _past(self, asked: Asked) -> None:
-        past = past_of(asked.state, asked.subject_key, asked.tick, asked.time)
+        past = past_of(asked.state, asked.subject_key, asked.time)
         dear, place = (asked.out[..., asked.places[name]] for name in ("relative_price", "price_place"))
         own = Candidates(asked.item, asked.group, dear, place)
         asked.put(personal_columns(past, asked.time, own, asked.kinds, self.vectors(asked.state.catalogue)))

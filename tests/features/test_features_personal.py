@@ -24,13 +24,13 @@ def shop() -> State:
     ]
     rows = frame("item", *items)
     clicks = [act("click", "c", 2 * HOUR), act("click", "c", 3 * HOUR), act("click", "a", 4 * HOUR)]
-    late = act("click", "b", NOW - 60_000)
+    late = act("click", "b", NOW - 60_000, received=NOW)
     events = {"feedback": frame("feedback", *clicks, late)}
     return initial_state("exact", build_catalogue(rows, pl.Series(["a", "b", "c"])), {"click": 1.0}).advance(events)
 
 
-def values_of(subject: str) -> dict[str, list[float]]:
-    state = shop()
+def values_of(subject: str, state: State | None = None) -> dict[str, list[float]]:
+    state = state or shop()
     batch = Batch.of(request_columns(frame("impression", page("r", NOW, "abc", user_id=subject)), state))
     for stage in plain_preparation(state):
         batch = stage.run(batch)
@@ -39,12 +39,19 @@ def values_of(subject: str) -> dict[str, list[float]]:
     return {name: values[:, names("exact").index(name)].tolist() for name in PERSONAL_NAMES}
 
 
-def test_the_past_ends_with_the_tick_and_counts_each_item() -> None:
+def test_the_past_is_what_had_come_in_before_the_request() -> None:
     found = values_of("u")
     assert found["times_before"] == [1, 0, 2]
     assert found["log_hours_since_last"] == pytest.approx([np.log1p((NOW - 4 * HOUR) / HOUR)] * 3)
     assert found["last_same_categories"] == [2, 2, 0]
     assert found["last_likeness"][:2] == pytest.approx([1, 1])
+
+
+def test_what_was_done_a_moment_ago_counts_on_the_next_page() -> None:
+    just_now = {"feedback": frame("feedback", act("click", "b", NOW - 1_000, received=NOW - 1))}
+    found = values_of("u", shop().advance(just_now))
+    assert found["times_before"] == [1, 1, 2]
+    assert found["log_hours_since_last"] == pytest.approx([np.log1p(1_000 / HOUR)] * 3)
 
 
 def test_the_latest_action_weighs_most() -> None:
