@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ArtifactError
+from pipeline.folders import make_folder, put, sync, sync_all
 
 SCHEMA = 1
 CODE_VERSION = "0.1.0"
@@ -60,21 +61,17 @@ def sha256(path: Path) -> str:
 def write_json(path: Path, value: object) -> None:
     """Write beside and rename, synced: a reader sees the old file or the new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=1, sort_keys=True)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(name).replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(value, stream, indent=1, sort_keys=True)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync(path.parent)
 
 
 def publish(into: Path, draft: Draft, write: Callable[[Path], Mapping[str, float] | None]) -> Manifest:
@@ -82,25 +79,21 @@ def publish(into: Path, draft: Draft, write: Callable[[Path], Mapping[str, float
 
     `write` may return held-out metrics. An artifact that is already there is replaced only after the new one is whole.
     """
-    into.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(into.parent)
     folder = Path(tempfile.mkdtemp(dir=into.parent, prefix=f".draft-{into.name}-"))
     try:
         metrics = {**draft.metrics, **(write(folder) or {})}
         files = {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            with path.open("rb+") as stream:
-                os.fsync(stream.fileno())
             files[path.relative_to(folder).as_posix()] = {"sha256": sha256(path), "size": path.stat().st_size}
         created = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = Manifest(draft.kind, draft.config, draft.inputs, metrics, files, created=created)
         write_json(folder / MANIFEST, asdict(manifest))
-        if into.exists():
-            shutil.rmtree(into)
-        folder.replace(into)
-        sync_folder(into.parent)
+        sync_all(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    put(folder, into)
     return manifest
 
 

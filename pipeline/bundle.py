@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.artifacts import SCHEMA, Manifest, open_artifact, read_manifest, sync_folder, write_json
+from pipeline.artifacts import SCHEMA, Manifest, open_artifact, read_manifest, write_json
 from pipeline.errors import ArtifactError, InputError
+from pipeline.folders import make_folder, put, sync, sync_all
 
 BUNDLE = "bundle.json"
 CURRENT = "current"
@@ -17,8 +18,17 @@ BINDING = ("catalogue", "features")
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """The events of the store `id` up to the number `seq`."""
+
+    id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle. cutoff: ms, nothing later was learned from; parts: name -> digest."""
+    """An opened bundle. cutoff: ms, nothing later was learned from; parts: name -> digest; stored: what it learned of
+    an event store, None when its log does not say."""
 
     root: Path
     id: str
@@ -26,6 +36,7 @@ class Bundle:
     catalogue: str
     features: str
     parts: Mapping[str, str]
+    stored: Taken | None = None
 
     def part(self, name: str) -> Path:
         """The folder of a part. Raises ArtifactError when the bundle has none of that name."""
@@ -37,7 +48,7 @@ class Bundle:
         return read_manifest(self.part(name))
 
 
-def bind(root: Path, parts: Mapping[str, Path], cutoff: int) -> Bundle:
+def bind(root: Path, parts: Mapping[str, Path], cutoff: int, stored: Taken | None = None) -> Bundle:
     """Make a bundle of published artifacts under `root`; its id is made of what is in it.
 
     Raises ArtifactError when a part was built for another catalogue or feature set.
@@ -49,24 +60,27 @@ def bind(root: Path, parts: Mapping[str, Path], cutoff: int) -> Bundle:
             if key in manifest.inputs and manifest.inputs[key] != about[key]:
                 raise ArtifactError(f"{name}.{key}", "a part built for the same catalogue and features; train it again")
     digests = {name: manifest.digest for name, manifest in manifests.items()}
-    name = _identity(digests, cutoff)
+    name = _identity(digests, cutoff, stored)
     into = root / name
     if not into.exists():
+        make_folder(root)
         draft = root / f".draft-{name}"
         shutil.rmtree(draft, ignore_errors=True)
         for part, folder in parts.items():
             shutil.copytree(folder, draft / part, copy_function=_link)
         values = {"schema": SCHEMA, "id": name, "cutoff": cutoff, **about, "parts": digests}
+        if stored is not None:
+            values["stored"] = asdict(stored)
         write_json(draft / BUNDLE, values)
-        draft.replace(into)
-        sync_folder(root)
-    return Bundle(into, name, cutoff, about["catalogue"], about["features"], digests)
+        sync_all(draft)
+        put(draft, into)
+    return Bundle(into, name, cutoff, about["catalogue"], about["features"], digests, stored)
 
 
-def _identity(digests: Mapping[str, str], cutoff: int) -> str:
+def _identity(digests: Mapping[str, str], cutoff: int, stored: Taken | None) -> str:
     import hashlib
 
-    text = json.dumps([sorted(digests.items()), cutoff])
+    text = json.dumps([sorted(digests.items()), cutoff, *([asdict(stored)] if stored else [])])
     return "b-" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -125,7 +139,10 @@ def read_bundle(folder: Path) -> Bundle:
             raise ArtifactError("parts", "plain names", place=str(path), received=bad)
         if missing := [name for name in BINDING if name not in parts]:
             raise ArtifactError("parts", f"`{missing[0]}` among them; train again", place=str(path))
-        return Bundle(folder, str(values["id"]), int(values["cutoff"]), values["catalogue"], values["features"], parts)
+        told = values.get("stored")
+        stored = None if told is None else Taken(str(told["id"]), int(told["seq"]))
+        known = (int(values["cutoff"]), values["catalogue"], values["features"], parts, stored)
+        return Bundle(folder, str(values["id"]), *known)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ArtifactError(BUNDLE, f"the fields of a bundle (missing or wrong: {error})", place=str(path)) from error
 
@@ -167,7 +184,7 @@ def _point(link: Path, target: str) -> None:
     draft.unlink(missing_ok=True)
     draft.symlink_to(target, target_is_directory=True)
     draft.replace(link)
-    sync_folder(link.parent)
+    sync(link.parent)
 
 
 def describe(bundle: Bundle) -> dict[str, object]:

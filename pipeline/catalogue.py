@@ -18,6 +18,7 @@ from pipeline.batch import Array, Mask
 from pipeline.features.fields import ItemField
 from pipeline.features.ids import Keys, key, key_column
 from pipeline.logs.events import COLUMNS
+from pipeline.reworded import Reworded, handed_down
 from pipeline.stored import read_table
 
 LEVELS = 4
@@ -68,6 +69,7 @@ class Catalogue:
     rows: pl.DataFrame
     timeline: Timeline
     bundled: int
+    bundle_words: Reworded | None = field(default=None, repr=False, compare=False)
     _cursor: "_Cursor" = field(default_factory=lambda: _Cursor(), repr=False, compare=False)  # noqa: PLW0108 (defined below)
 
     def __len__(self) -> int:
@@ -181,6 +183,11 @@ class Catalogue:
     def _fields(self) -> dict[str, ItemField]:
         return {}
 
+    @property
+    def reworded(self) -> Reworded:
+        """Bundled items that are found by other words than the bundle knows."""
+        return self.bundle_words or Reworded.none(self.rows)
+
     def item_field(self, name: str) -> ItemField:
         """One field of every item, read once. name: as `Declared.item` allows."""
         if name not in self._fields:
@@ -211,8 +218,16 @@ class Catalogue:
             new.join(known, on="item_id").filter((pl.col("time") >= pl.col("known")).fill_null(True)).drop("known")
         )
         kept = self.rows.update(changed, on="item_id", how="left", include_nulls=True) if len(changed) else self.rows
+        place = np.sort(self.dense(changed["item_id"]))
+        bundled = place[place < self.bundled]
+        reworded = self.reworded.add(bundled, self.rows[bundled], kept[bundled])
         extended = Catalogue(pl.concat([kept, fresh]), self.timeline, self.bundled)
-        return Catalogue(extended.rows, self.timeline.join(_timeline(rows, extended)), self.bundled)
+        timeline = self.timeline.join(_timeline(rows, extended))
+        grown = Catalogue(extended.rows, timeline, self.bundled, reworded)
+        place = np.concatenate([place, np.arange(len(kept), len(grown), dtype=np.int32)])
+        own = Catalogue(grown.rows[place], Timeline.empty(), 0)
+        grown.__dict__.update(handed_down(self.__dict__, own, len(grown), place))
+        return grown
 
     def dense(self, item_ids: pl.Series) -> NDArray[np.int32]:
         """The dense index of each id, -1 for unknown ones."""

@@ -1,5 +1,6 @@
 """What every command shares: errors as one sentence, results as lines or JSON, options that are more than text."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +20,22 @@ class Commands(click.Group):
         except PodiumError as error:
             click.echo(f"podium {ctx.invoked_subcommand}: {error}", err=True)
             sys.exit(error.exit_code)
-        except OSError as error:
-            if error.filename is None:  # a closed pipe is click's to answer
+        except Exception as error:
+            if (why := _of_files(error)) is None:
                 raise
-            place = f"{error.filename}: a path that can be used here ({error.strerror})"
-            click.echo(f"podium {ctx.invoked_subcommand}: {place}", err=True)
+            click.echo(f"podium {ctx.invoked_subcommand}: {why}", err=True)
             sys.exit(InputError.exit_code)
+
+
+def _of_files(error: Exception) -> str | None:
+    """What a file, a folder or the disk failed at. Polars tells it in errors of its own, which quote the system's."""
+    if isinstance(error, OSError) and error.errno is not None:
+        where = error.filename or "files"
+        return None if error.errno == errno.EPIPE else f"{where}: a path that can be used here ({error.strerror})"
+    polars = sys.modules.get("polars.exceptions")
+    of_polars = isinstance(error, OSError) or (polars is not None and isinstance(error, polars.PolarsError))
+    told = " ".join(str(error).split())
+    return f"files: paths that can be used here ({told})" if of_polars and "os error" in told else None
 
 
 def show(values: Mapping[str, Any], json_: bool, lines: Callable[[], list[str]] | None = None) -> None:

@@ -64,9 +64,10 @@ class Analyse:
 
     def run(self, batch: Batch) -> Batch:
         pairs = zip(batch.request("normalised"), batch.request("corrected"), strict=True)
-        return batch.with_requests(terms=_objects([self._terms(corrected or query) for query, corrected in pairs]))
+        return batch.with_requests(terms=_objects([self.terms(corrected or query) for query, corrected in pairs]))
 
-    def _terms(self, query: str) -> list[str]:
+    def terms(self, query: str) -> list[str]:
+        """Of one text."""
         own = tokens(query)
         if not self.synonyms:
             return own

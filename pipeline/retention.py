@@ -1,12 +1,12 @@
 """What is kept of what was trained: the newest bundles, the one that serves and the one to go back to."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts import MANIFEST, read_manifest
 from pipeline.bundle import CURRENT, PREVIOUS, bundles, read_bundle
 from pipeline.errors import ArtifactError, InputError
+from pipeline.folders import discard
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def prune(root: Path, keep: int) -> Pruned:
         # Renamed first, so that a bundle is there whole or not at all.
         grave = root / f".draft-{bundle.id}"
         bundle.root.replace(grave)
-        shutil.rmtree(grave)
+        discard(grave)
     removed = {bundle.id for bundle in gone}
     held = {digest for bundle in known if bundle.id not in removed for digest in bundle.parts.values()}
     unused = [path.parent for path in sorted(root.glob(f"artifacts/*/{MANIFEST}")) if _digest(path.parent) not in held]
@@ -41,7 +41,7 @@ def prune(root: Path, keep: int) -> Pruned:
     for folder in unused:
         grave = folder.with_name(f".draft-{folder.name}")
         folder.replace(grave)
-        shutil.rmtree(grave)
+        discard(grave)
     return Pruned(tuple(sorted(removed)), tuple(folder.name for folder in unused))
 
 

@@ -98,9 +98,10 @@ class FuzzyCompletions:
 @dataclass(frozen=True, slots=True)
 class Popular:
     """What people search for now: one as a hint, several with different first words to discover; also completes
-    an empty prefix."""
+    an empty prefix. spare: so many more, where a later stage drops some."""
 
     index: SuggestIndex
+    spare: int = 0
     name: str = "popular"
     effect: Effect = Effect.RECALL
     reads: frozenset[str] = _ASKED
@@ -115,7 +116,7 @@ class Popular:
         if placement == "rescue" or (placement == "complete" and typed(prefix)):
             return []
         queries = self.index.various if placement == "discover" else self.index.popular
-        best = queries[: min(limit, 1) if placement == "hint" else limit].tolist()
+        best = queries[: (min(limit, 1) if placement == "hint" else limit) + self.spare].tolist()
         return [(query, POPULAR, 0.0, 0, 0) for query in best]
 
 

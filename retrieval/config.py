@@ -7,7 +7,7 @@ from pydantic import Field
 from pipeline.config import Config
 from retrieval.vectors import VectorConfig
 
-CHANNELS: Final = ("lexical", "popular", "covisit", "given", "tower")
+CHANNELS: Final = ("lexical", "popular", "covisit", "given", "fresh", "tower")
 
 
 class Learned(NamedTuple):
@@ -77,6 +77,13 @@ class CovisitConfig(Channel):
     decay: float = Field(default=0.7, gt=0, le=1, description="weight of an action relative to the one after it")
 
 
+class FreshConfig(Config):
+    depth: int = Field(
+        default=50, ge=0, le=10_000, description="candidates the channel brings, at most; 0 leaves it out"
+    )
+    weight: float = Field(default=0.05, ge=0, description="weight of its reciprocal ranks")
+
+
 class TowerConfig(Channel):
     search_weight: float | None = Field(
         default=None, ge=0, description="the same on searches, where a found word weighs 1; unset takes the one learned"
@@ -106,6 +113,7 @@ class RetrievalConfig(Config):
     lexical: LexicalConfig = Field(default=LexicalConfig(), description="BM25 over the words of the query")
     popular: PopularConfig = Field(default=PopularConfig(), description="what most people act on lately")
     covisit: CovisitConfig = Field(default=CovisitConfig(), description="neighbours of what the subject acted on")
+    fresh: FreshConfig = Field(default=FreshConfig(), description="new items like what the subject acted on")
     tower: TowerConfig = Field(default=TowerConfig(), description="two towers: learned vectors of requests and items")
     k0: float = Field(default=60.0, gt=0, description="constant of reciprocal rank fusion; larger flattens the ranks")
     fused: int = Field(default=500, ge=1, le=10_000, description="candidates kept after fusion")
@@ -117,7 +125,7 @@ class RetrievalConfig(Config):
         known = self.filled(Learned())
         channels = (known.popular, known.covisit, known.tower)
         popular, covisit, tower = (channel.weight or 0.0 for channel in channels)
-        return (known.lexical.weight, popular, covisit, 1.0, tower)
+        return (known.lexical.weight, popular, covisit, 1.0, known.fresh.weight, tower)
 
     @property
     def for_search(self) -> "RetrievalConfig":

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.artifacts import sha256
@@ -15,6 +16,7 @@ from pipeline.errors import ArtifactError
 from pipeline.onnx import OnnxModel
 from pipeline.stored import read_array
 from retrieval.dataset import Asked, Spec, item_bags
+from retrieval.live import Described
 from retrieval.vectors import VectorIndex, extended, open_index
 
 Vectors = NDArray[np.float32]
@@ -40,11 +42,22 @@ class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """vectors, contexts: `[L, D]` of the items described; index, every: of all items of the catalogue."""
+
+    described: Described
+    vectors: Vectors
+    contexts: Vectors
+    index: VectorIndex
+    every: Vectors
+
+
 class _Latest:
     """Remembers the items of the last catalogue; a catalogue never changes, so its identity is enough."""
 
     def __init__(self) -> None:
-        self.of: tuple[Catalogue, VectorIndex, Vectors] | None = None
+        self.of: tuple[Catalogue, _Live] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +92,52 @@ class Towers:
         return cls(about, user, item, index, contexts, heard)
 
     def at(self, catalogue: Catalogue) -> tuple[VectorIndex, Vectors]:
-        """Index and contexts of all items, those included that came after training."""
+        """Index and contexts of all items, as they are described now."""
         latest = self._latest.of
         if latest is None or latest[0] is not catalogue:
-            latest = self._latest.of = (catalogue, *self._grown(catalogue))
-        return latest[1], latest[2]
+            latest = self._latest.of = (catalogue, self._live(catalogue, None if latest is None else latest[1]))
+        return latest[1].index, latest[1].every
 
-    def _grown(self, catalogue: Catalogue) -> tuple[VectorIndex, Vectors]:
-        late = catalogue.rows[self.about.items :]
-        if not len(late):
-            return self.index, self.contexts
-        bucket, weight = item_bags(Catalogue(late, Timeline.empty(), 0), self.about.spec).padded()
+    def _live(self, catalogue: Catalogue, before: _Live | None) -> _Live:
+        """before: of another catalogue; what it knows is not computed again."""
+        described, size = Described.of(catalogue, self.about.items), (0, self.about.dim)
+        if not len(described.item):
+            none = np.empty(size, dtype=np.float32)
+            return _Live(described, none, none, self.index, self.contexts)
+        vectors = np.empty((len(described.item), self.about.dim), dtype=np.float32)
+        contexts, new = np.empty_like(vectors), np.ones(len(vectors), dtype=np.bool_)
+        if before is not None and described.holds(before.described):
+            place, new = np.searchsorted(described.item, before.described.item), described.since(before.described)
+            vectors[place], contexts[place] = before.vectors, before.contexts
+        if new.any():
+            vectors[new], contexts[new] = self._computed(catalogue, described.item[new])
+        stale = described.stale
+        every = np.concatenate([self.contexts, contexts[len(stale) :]])
+        every[stale] = contexts[: len(stale)]
+        return _Live(described, vectors, contexts, extended(self.index, vectors, stale), every)
+
+    def _computed(self, catalogue: Catalogue, item: NDArray[np.int32]) -> tuple[Vectors, Vectors]:
+        """Vectors and contexts of live items `[M]`, ascending.
+
+        One without a row of its own is what its words say. One that has been described anew keeps what was learned of
+        it: its context moves by what its words differ in, exactly; its vector by what that makes of an item without
+        a row of its own, which is an approximation.
+        """
+        vectors, contexts = self._cold(catalogue.rows[item])
+        late = np.count_nonzero(item >= self.about.items)
+        own = item[: len(item) - late]
+        if len(own):
+            reworded = catalogue.reworded
+            cold, bag = self._cold(reworded.rows[np.searchsorted(reworded.item, own)])
+            moved = self.index.reconstruct(own) + vectors[: len(own)] - cold
+            vectors[: len(own)] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+            contexts[: len(own)] += self.contexts[own] - bag
+        return vectors, contexts
+
+    def _cold(self, rows: pl.DataFrame) -> tuple[Vectors, Vectors]:
+        bucket, weight = item_bags(Catalogue(rows, Timeline.empty(), 0), self.about.spec).padded()
         vectors, contexts = self.item.run(bucket=bucket, weight=weight)
-        return extended(self.index, vectors), np.concatenate([self.contexts, contexts])
+        return np.array(vectors), np.array(contexts)
 
     def encode(self, inputs: Asked, contexts: Vectors) -> Vectors:
         """Unit vectors `[R, D]` of requests."""

@@ -1,7 +1,7 @@
 """Full-text search over the catalogue: BM25 in a tantivy index. The only home of tantivy.
 
-Words and labels of a bundled item are those it had when the index was built; whether it may be shown is decided by
-the request's mask, which is always up to date.
+The index holds the items as they were when it was built; those that came or changed since are searched beside it
+(`retrieval.live`). Whether an item may be shown is decided by the request's mask, which is always up to date.
 """
 
 import json
@@ -64,11 +64,23 @@ class LexicalIndex:
         return Statistics(self.items, self.averages, self.searcher.doc_freq)
 
     def live(self, catalogue: Catalogue) -> LiveItems:
-        """The items of the catalogue that the index does not hold."""
+        """The items of the catalogue that the index does not hold, or holds with other words."""
         latest = self._latest.of
-        if latest is None or latest[0] is not catalogue:
+        if latest is None:
             latest = self._latest.of = (catalogue, LiveItems.of(catalogue, self.items))
+        elif latest[0] is not catalogue:
+            latest = self._latest.of = (catalogue, latest[1].grown(catalogue, self.items))
         return latest[1]
+
+    def find(self, terms: Sequence[str], filters: Filters, limit: int, allowed: Mask, catalogue: Catalogue) -> Hits:
+        """As `search`, of all items as they are described now; not in order, and up to `limit` of the index beside
+        every live one."""
+        live = self.live(catalogue)
+        item, score = self.search(terms, filters, limit, live.held(allowed))
+        if not len(live.owner):
+            return item, score
+        late, own = live.search(terms, self.boosts, allowed, self.statistics)
+        return np.concatenate([item, late]), np.concatenate([score, own])
 
     def search(self, terms: Sequence[str], filters: Filters, limit: int, allowed: Mask) -> Hits:
         """The best allowed items of the index that hold at least one term: item and score, `[<= limit]` each.

@@ -8,7 +8,7 @@ one processor and another, agree bit for bit on the scores and the order of the 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
@@ -111,14 +111,16 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class WithLive:
-    """An index, and the vectors of items that came after it was built: item `base.size + i` is `live.vectors[i]`."""
+    """An index, and vectors that came after it was built: the first of `live` are those of the items `replaced`
+    (ascending), whatever the index holds of them, the others those of the items behind the last of the index."""
 
     base: VectorIndex
     live: Exact
+    replaced: Items = field(default_factory=lambda: np.empty(0, dtype=np.int32))
 
     @property
     def size(self) -> int:
-        return self.base.size + self.live.size
+        return self.base.size + self.live.size - len(self.replaced)
 
     @property
     def dim(self) -> int:
@@ -126,13 +128,14 @@ class WithLive:
 
     def search(self, queries: Vectors, k: int, allowed: Allowed = None) -> Found:
         queries = checked(queries, k, allowed, self.size, self.dim)
-        split = self.base.size
-        score, item = self.base.search(queries, k, _each(allowed, lambda mask: mask[:split]))
-        late_score, late = self.live.search(queries, k, _each(allowed, lambda mask: mask[split:]))
+        split, replaced = self.base.size, self.replaced
+        held = [np.ones(split, np.bool_)] * len(queries) if allowed is None and len(replaced) else allowed
+        score, item = self.base.search(queries, k, _each(held, lambda mask: _without(mask[:split], replaced)))
+        own = _each(allowed, lambda mask: np.concatenate([mask[replaced], mask[split:]]))
+        late_score, late = self.live.search(queries, k, own)
         both = np.concatenate([score, late_score], axis=1)
-        items = np.concatenate([item, np.where(late >= 0, late + np.int32(split), late)], axis=1)
-        # Live items have the larger numbers and stand behind, so a stable sort keeps ties in order.
-        order = np.argsort(-both, axis=1, kind="stable")[:, :k]
+        items = np.concatenate([item, self._named(late)], axis=1)
+        order = np.lexsort((items, -both), axis=1)[:, :k]
         return np.take_along_axis(both, order, axis=1), np.take_along_axis(items, order, axis=1)
 
     def reconstruct(self, items: Ints) -> Vectors:
@@ -140,22 +143,34 @@ class WithLive:
         out = np.empty((len(items), self.dim), np.float32)
         late = items >= self.base.size
         out[~late] = self.base.reconstruct(items[~late])
-        out[late] = self.live.reconstruct(items[late] - self.base.size)
+        out[late] = self.live.reconstruct(items[late] - self.base.size + len(self.replaced))
+        anew = np.isin(items, self.replaced)
+        out[anew] = self.live.reconstruct(np.searchsorted(self.replaced, items[anew]))
         return out
 
     def describe(self) -> Mapping[str, object]:
         return {**self.base.describe(), "live": self.live.size}
 
+    def _named(self, late: Items) -> Items:
+        """The items at places of `live`; -1 stays."""
+        if not len(self.replaced):
+            return np.where(late >= 0, late + np.int32(self.base.size), late)
+        every = np.arange(self.base.size, self.size, dtype=np.int32)
+        return np.where(late >= 0, np.concatenate([self.replaced, every])[late], late)
 
-def extended(index: VectorIndex, extra: Vectors) -> VectorIndex:
-    """The index and `extra` `[M, D]` behind its items; the index given stays as it is. Raises ValueError for vectors
-    of another dimension or that are not finite."""
+
+def extended(index: VectorIndex, extra: Vectors, replaced: Items | None = None) -> VectorIndex:
+    """The index and `extra` `[M, D]` behind its items; the index given stays as it is. replaced: the items, ascending,
+    that the first of `extra` belong to, in place of what the index holds of them. Raises ValueError for vectors of
+    another dimension or that are not finite."""
     extra = np.ascontiguousarray(extra, dtype=np.float32)
     if extra.ndim != 2 or extra.shape[1] != index.dim or not np.isfinite(extra).all():
         raise ValueError(f"live vectors must be finite, of shape [M, {index.dim}]; received {extra.shape}")
     if not len(extra):
         return index
-    if isinstance(index, WithLive):
+    if replaced is not None and len(replaced):
+        return WithLive(index, Exact.of(extra), replaced)
+    if isinstance(index, WithLive) and not len(index.replaced):
         return WithLive(index.base, Exact.of(np.concatenate([index.live.vectors, extra])))
     return WithLive(index, Exact.of(extra))
 
@@ -234,3 +249,11 @@ def _each(allowed: Allowed, part: Callable[[Mask], Mask]) -> Allowed:
         return None
     parts = {id(mask): part(mask) for mask in {id(mask): mask for mask in allowed}.values()}
     return [parts[id(mask)] for mask in allowed]
+
+
+def _without(mask: Mask, items: Items) -> Mask:
+    if not len(items):
+        return mask
+    rest = mask.copy()
+    rest[items] = False
+    return rest

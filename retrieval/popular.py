@@ -52,6 +52,18 @@ class PopularIndex:
                 self._known.popitem(last=False)
         return known
 
+    def ahead(self, state: State, tick: int) -> "PopularIndex":
+        """The orders of a tick for the segments that the one before was asked for; to be made in any thread."""
+        segments = {segment for known, segment, _ in tuple(self._known) if known == tick - 1}
+        made = PopularIndex(self.config)
+        for segment in {0, *segments}:
+            made.at(state, tick, segment)
+        return made
+
+    def take(self, other: "PopularIndex") -> None:
+        """Take over what another has."""
+        self._known.update(other._known)
+
     def _compute(self, state: State, tick: int, segment: int) -> Popularity:
         source = state.counters["items"]
         items = np.arange(len(state.catalogue), dtype=np.int64)

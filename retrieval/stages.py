@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from pipeline.batch import Array, Batch, best_first
 from pipeline.stage import Effect
 from pipeline.state import State
-from retrieval.config import CHANNELS, CovisitConfig, LexicalConfig, PopularConfig, RetrievalConfig, TowerConfig
+from retrieval.config import (
+    CHANNELS,
+    CovisitConfig,
+    FreshConfig,
+    LexicalConfig,
+    PopularConfig,
+    RetrievalConfig,
+    TowerConfig,
+)
 from retrieval.covisit import Neighbours, covisit_scores
 from retrieval.dataset import asked
 from retrieval.embedded import Towers
@@ -39,10 +47,7 @@ class Lexical:
         return append(batch, self.name, [self._search(*row) for row in rows])
 
     def _search(self, terms: list[str], filters: Any, allowed: Array) -> Hits:
-        item, score = self.index.search(terms, filters, self.config.depth, allowed)
-        live = self.index.live(self.state.catalogue)
-        found = live.search(terms, self.index.boosts, allowed, self.index.statistics)
-        item, score = np.concatenate([item, found[0]]), np.concatenate([score, found[1]])
+        item, score = self.index.find(terms, filters, self.config.depth, allowed, self.state.catalogue)
         return _best(item, score, self.state, self.config.depth)
 
 
@@ -102,7 +107,7 @@ class Covisit:
     writes: Columns = FOUND
 
     def run(self, batch: Batch) -> Batch:
-        seeds = self._seeds(batch)
+        seeds = seeds_of(batch, self.config.recent)
         age = np.arange(seeds.shape[1] - 1, -1, -1.0)
         row, item, score = covisit_scores(self.neighbours, seeds, np.broadcast_to(self.config.decay**age, seeds.shape))
         edges = np.searchsorted(row, np.arange(batch.size + 1))
@@ -114,13 +119,39 @@ class Covisit:
             found.append(_best(*hits, self.state, self.config.depth))
         return append(batch, self.name, found)
 
-    def _seeds(self, batch: Batch) -> NDArray[np.int32]:
-        seeds: NDArray[np.int32] = batch.request("history")[:, -self.config.recent :].copy()
-        similar = batch.request("surface") == "similar"
-        if seeds.shape[1]:
-            seeds[similar] = -1
-            seeds[similar, -1] = batch.request("seed")[similar]
-        return seeds
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Items that came after the bundle and are like what the subject acted on last, or like the seed of a `similar`
+    request: what nobody has acted on yet is found by no other channel without a query.
+
+    vectors: `[N, D]`, of length 1, what the items are; recent, decay: as for co-visits.
+    """
+
+    state: State
+    vectors: NDArray[np.float32]
+    config: FreshConfig
+    recent: int = 10
+    decay: float = 0.7
+    name: str = "fresh"
+    effect: Effect = Effect.RECALL
+    reads: Columns = frozenset({"request.history", "request.surface", "request.seed", "request.allowed"})
+    writes: Columns = FOUND
+
+    def run(self, batch: Batch) -> Batch:
+        first = self.state.catalogue.bundled
+        late = self.vectors[first:]
+        found: list[Hits] = [(np.empty(0, np.int32), np.empty(0, np.float32))] * batch.size
+        seeds = seeds_of(batch, self.recent)
+        if not len(late) or not seeds.shape[1]:
+            return append(batch, self.name, found)
+        weight = (seeds >= 0) * self.decay ** np.arange(seeds.shape[1] - 1, -1, -1.0)
+        for row in np.flatnonzero(weight.any(axis=1)).tolist():
+            wanted = weight[row].astype(np.float32) @ self.vectors[seeds[row]]
+            likeness = (late * wanted).sum(axis=1)
+            item = np.flatnonzero((likeness > 0) & batch.request("allowed")[row][first:])
+            found[row] = _best((item + first).astype(np.int32), likeness[item], self.state, self.config.depth)
+        return append(batch, self.name, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +235,16 @@ class Fuse:
             score=np.take_along_axis(score, chosen, axis=1),
             channels=np.take_along_axis(channels, chosen, axis=1).astype(np.int32),
         )
+
+
+def seeds_of(batch: Batch, recent: int) -> NDArray[np.int32]:
+    """`[R, recent]`: what each subject acted on last, or the seed of a `similar` request alone, -1 padded in front."""
+    seeds: NDArray[np.int32] = batch.request("history")[:, -recent:].copy()
+    similar = batch.request("surface") == "similar"
+    if seeds.shape[1]:
+        seeds[similar] = -1
+        seeds[similar, -1] = batch.request("seed")[similar]
+    return seeds
 
 
 def _best(item: NDArray[np.int32], score: NDArray[np.float32], state: State, depth: int) -> Hits:

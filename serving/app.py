@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from pipeline.folders import make_folder
 from serving.auth import check_bind, read_keys
 from serving.limits import BodyLimit
 from serving.ports import Engine
@@ -29,11 +30,11 @@ def create_app(load_engine: Callable[[], Engine], settings: Settings) -> FastAPI
     """
     keys = read_keys(settings.keys_file)
     check_bind(settings.host, keys)
-    metrics = Metrics()
+    metrics = Metrics(settings.watch)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        settings.root.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.root)
         service = app.state.service = Service(settings, load_engine(), metrics)
         try:
             await service.start()

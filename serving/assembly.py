@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from pipeline.batch import Mask
 from pipeline.bundle import Bundle
 from pipeline.cascade import Cascade, Step
 from pipeline.catalogue import Catalogue
@@ -14,6 +15,7 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.fitted import Fitted
 from pipeline.features.plain import FeatureSet, names
+from pipeline.filters import NO_FILTERS
 from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
 from pipeline.rules import Rule, synonyms
 from pipeline.stage import Stage
@@ -21,6 +23,7 @@ from pipeline.state import State
 from query_suggest import stages as suggest
 from query_suggest.config import SuggestConfig
 from query_suggest.index import SuggestIndex
+from query_suggest.reachable import NOBODY, Reachable, Witnesses
 from ranking.model import Ranker
 from ranking.stages import ByRetrieval, BySmoothedRate, Hydrate, Rank
 from rerank.config import RerankConfig
@@ -33,7 +36,7 @@ from retrieval.covisit import Neighbours
 from retrieval.embedded import Towers
 from retrieval.lexical import LexicalIndex
 from retrieval.popular import PopularIndex
-from retrieval.stages import Covisit, Fuse, Given, Lexical, Popular, Rescue, Tower
+from retrieval.stages import Covisit, Fresh, Fuse, Given, Lexical, Popular, Rescue, Tower
 from retrieval.train import open_fusion
 
 # What the engine brings with each request.
@@ -45,7 +48,8 @@ GIVEN = frozenset(
     )
 )
 KINDS = ("search", "recommend")  # of requests, each with a reranking of its own
-SUGGEST_GIVEN = frozenset(f"request.{name}" for name in ("id", "placement", "prefix", "query", "limit"))
+SUGGEST_GIVEN = frozenset(f"request.{name}" for name in ("id", "placement", "prefix", "query", "limit", "time"))
+_SPARE = 50  # popular queries more than asked for, since some may lead to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Parts:
     listwise: Listwise | None
     reorderings: Mapping[str, Reordering]
     suggest: SuggestIndex | None
+    witnesses: Witnesses
     users: tuple[str, ...]
 
     @property
@@ -102,6 +107,7 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
         expected = f"those the bundle {bundle.id} was trained with; train again"
         raise ConfigError("declared", expected, place=f"{config} [features]")
     asked = settings.retrieval
+    suggestions = SuggestIndex.open(bundle.part("index")) if "index" in have else None
     learned = asked.filled(open_fusion(bundle.part("fusion") if "fusion" in have else None))
     return Parts(
         bundle=bundle,
@@ -116,7 +122,8 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
         ranker=Ranker.open(bundle.part("ranker"), names(state.clock, state.declared)) if "ranker" in have else None,
         listwise=Listwise.open(bundle.part("listwise")) if "listwise" in have else None,
         reorderings=open_reorderings(bundle.part("trade")) if "trade" in have else {},
-        suggest=SuggestIndex.open(bundle.part("index")) if "index" in have else None,
+        suggest=suggestions,
+        witnesses=Witnesses.none(0 if suggestions is None else len(suggestions.query)),
         users=_users(bundle.part("features") / "users.json"),
     )
 
@@ -142,6 +149,8 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     popular = Popular(state, parts.popular, settings.popular)
     usual = Popular(state, parts.usual, settings.popular)
     covisit = () if parts.covisit is None else (Step(Covisit(state, parts.covisit, settings.covisit), may_skip=True),)
+    like = Fresh(state, parts.features.vectors(state.catalogue), settings.fresh)
+    fresh = (Step(like, may_skip=True),) if settings.fresh.depth else ()
     lexical = () if parts.lexical is None else (Step(Lexical(state, parts.lexical, settings.lexical)),)
     pinned = (Step(Pinned(book), may_skip=True),) if rules else ()
     rescue = (Step(Rescue(popular)),) if settings.rescue or not lexical else ()
@@ -151,7 +160,7 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     tail = {kind: _rank_and_rerank(parts, state, book, kind, (top,)) for kind in KINDS}
     found = {
         "search": (*prepare, *pinned, *lexical, *rescue, *search_tower, fuse_search, *tail["search"]),
-        "recommend": (*prepare, *pinned, Step(popular), *covisit, *tower, fuse, *tail["recommend"]),
+        "recommend": (*prepare, *pinned, Step(popular), *covisit, *fresh, *tower, fuse, *tail["recommend"]),
         "rank": (*prepare, Step(Given()), *_rank_and_rerank(parts, state, book, "rank", ())),
         "popularity": (*prepare, Step(usual), fuse, top),
     }
@@ -211,15 +220,40 @@ def _listwise(parts: Parts, catalogue: Catalogue) -> tuple[Step, ...]:
     return (Step(Rearrange(model, catalogue, parts.features.vectors(catalogue)), may_skip=True),)
 
 
-def suggestion_cascades(parts: Parts) -> Mapping[str, Cascade]:
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What a search would find: `query_suggest.reachable.Shelf`."""
+
+    state: State
+    lexical: LexicalIndex
+    analyse: Analyse
+
+    @property
+    def words(self) -> object:
+        return self.lexical.live(self.state.catalogue)
+
+    def available(self, time: int) -> Mask:
+        return self.state.catalogue.at(time).available
+
+    def holder(self, query: str, available: Mask) -> int:
+        terms = self.analyse.terms(query)
+        item, _ = self.lexical.find(terms, NO_FILTERS, 1, available, self.state.catalogue)
+        return int(item[0]) if len(item) else NOBODY
+
+
+def suggestion_cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[str, Cascade]:
     """`suggest.PLACEMENT` for each placement; empty where the bundle has no queries."""
     index, settings = parts.suggest, parts.settings.suggest
     if index is None:
         return {}
+    reachable: tuple[Stage, ...] = ()
+    if parts.lexical is not None:
+        shelf = Shelf(state, parts.lexical, Analyse(synonyms(rules)))
+        reachable = (Reachable(index, shelf, parts.witnesses),)
     typed = (suggest.Completions(index, settings.pool), suggest.FuzzyCompletions(index))
-    now = (suggest.Popular(index),)
+    now = (suggest.Popular(index, _SPARE if reachable else 0),)
     near = (suggest.Rescue(index, settings.pool),)
-    order = (suggest.MostPopular(settings.phrase_weight), suggest.TopK())
+    order = (*reachable, suggest.MostPopular(settings.phrase_weight), suggest.TopK())
     found: dict[str, tuple[Stage, ...]] = {"complete": typed, "hint": now, "discover": now, "rescue": near}
     return {
         f"suggest.{name}": Cascade(f"suggest.{name}", tuple(map(Step, (*recall, *order))), SUGGEST_GIVEN)

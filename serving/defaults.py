@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.features.config import FeaturesConfig
 from pipeline.logs.attribution import AttributionConfig
+from pipeline.logs.watch_config import WatchConfig
 from query_suggest.config import SuggestConfig
 from ranking.config import RankingConfig
 from rerank.config import RerankConfig
@@ -20,6 +21,7 @@ from serving.settings import ServingConfig
 
 SECTIONS: dict[str, type[Config]] = {
     "logs": AttributionConfig,
+    "watch": WatchConfig,
     "features": FeaturesConfig,
     "retrieval": RetrievalConfig,
     "ranking": RankingConfig,

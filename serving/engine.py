@@ -16,12 +16,13 @@ from pipeline.catalogue import UNKNOWN, Catalogue
 from pipeline.features.asking import context_keys
 from pipeline.features.declared import wanted
 from pipeline.features.ids import key, keys
+from pipeline.prepare import Allow
 from pipeline.rules import Rule
 from pipeline.stage import Stage
 from pipeline.state import Frames, State
 from serving.assembly import Parts, cascades, open_parts, suggestion_cascades
-from serving.ports import Ask, Slate, SuggestAsk, Suggestion, Used
-from serving.present import slate_of, suggestions_of
+from serving.ports import Ahead, Ask, Slate, Still, SuggestAsk, Suggestion, Used
+from serving.present import facets, slate_of, suggestions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class _Live:
 
     @classmethod
     def of(cls, parts: Parts, state: State, rules: tuple[Rule, ...]) -> "_Live":
-        return cls(parts, state, rules, {**cascades(parts, state, rules), **suggestion_cascades(parts)})
+        return cls(parts, state, rules, {**cascades(parts, state, rules), **suggestion_cascades(parts, state, rules)})
 
 
 class Engine:
@@ -102,6 +103,15 @@ class Engine:
         outcome = live.cascades[name].run(batch, deadline=deadline, costs=self._costs, observe=observe)
         return slate_of(ask, name, outcome, found[0] if found else None, live.state, self.bundle_id)
 
+    def still(self, slate: Slate, ask: Ask) -> Still:
+        """What of a kept slate may be shown at `ask.time`, when `ask` is asked again."""
+        state = self._live.state
+        (allowed,) = Allow(state).run(Batch.of(_request_columns([ask], state))).request("allowed")
+        dense = state.catalogue.dense(pl.Series([*slate.item_ids, *slate.beyond], dtype=pl.String))
+        shown = allowed[np.where(dense >= 0, dense, UNKNOWN)]
+        gone = [name for name, stays in zip(slate.item_ids, shown.tolist(), strict=False) if not stays]
+        return Still(frozenset(gone), int(np.count_nonzero(shown)), facets(state.catalogue, dense[shown]))
+
     def suggest(self, ask: SuggestAsk) -> list[Suggestion]:
         """Suggestions, best first; none where the bundle has no suggestions."""
         live = self._live
@@ -114,6 +124,7 @@ class Engine:
             "prefix": _objects([ask.prefix]),
             "query": _objects([ask.query]),
             "limit": np.array([ask.limit], dtype=np.int32),
+            "time": np.array([ask.time], dtype=np.int64),
         }
         return suggestions_of(cascade.run(Batch.of(columns)), live.parts.suggest)
 
@@ -160,19 +171,56 @@ class Engine:
         exact = self._live.state.clock == "exact"
         self.learn(_since(frames, self.bundle.cutoff) if exact else frames)
 
+    def learned_to(self, store: str) -> int:
+        """Up to which number of an event store the bundle has learned, 0 where it does not say."""
+        stored = self.bundle.stored
+        return stored.seq if stored is not None and stored.id == store else 0
+
     def learn(self, frames: Frames) -> None:
         """As `absorb`, for events known to be new whatever their time."""
         live = self._live
         self._live = _Live.of(live.parts, live.state.advance(frames), live.rules)
 
+    def ahead(self, tick: int, *, final: bool) -> Ahead | None:
+        """What computes, in any thread, what all requests of a tick share; what that returns puts it to use, as a
+        writer. final: whether all that counts at the tick is known. None where a log's time has no ticks."""
+        live = self._live
+        if live.state.clock != "exact":
+            return None
+        table = live.parts.features.ahead(live.state, tick)
+
+        def compute() -> Callable[[], None]:
+            made = table()
+            orders = live.parts.popular.ahead(live.state, tick) if final else None
+
+            def use() -> None:
+                live.parts.features.memory.table.take(made, tick)
+                if orders is not None:
+                    live.parts.popular.take(orders)
+
+            return use
+
+        return compute
+
     def use_rules(self, rules: Sequence[Rule]) -> None:
         live = self._live
         self._live = _Live.of(live.parts, live.state, tuple(rules))
 
-    def swap(self, bundle: Path) -> None:
-        """Serve another bundle. What was absorbed is forgotten: absorb the events after its cutoff again."""
+    def opened(self, bundle: Path) -> Callable[[], None]:
+        """Open another bundle, in any thread, while this one answers; what is returned serves it, as a writer. What was
+        absorbed is forgotten then: absorb the events after its cutoff again."""
         parts = open_parts(open_bundle(bundle), self._config)
-        self._live = _Live.of(parts, parts.state, self._live.rules)
+        ready = _Live.of(parts, parts.state, ())
+
+        def serve() -> None:
+            rules = self._live.rules
+            self._live = _Live.of(parts, parts.state, rules) if rules else ready
+
+        return serve
+
+    def swap(self, bundle: Path) -> None:
+        """Open and serve another bundle."""
+        self.opened(bundle)()
 
     def sample_users(self, limit: int) -> list[str]:
         """Some users with a history, for showing what personalisation does."""

@@ -6,9 +6,10 @@ A step without data is left out and reported; serving has its fallback.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.bundle import bind, bundles, current, open_bundle, promote
+from pipeline.bundle import Taken, bind, bundles, current, open_bundle, promote
 from pipeline.errors import InputError
 from pipeline.logs.events import TYPES
+from pipeline.logs.partitions import STORED
 from pipeline.logs.read import Log
 from pipeline.progress import Report, silent
 from serving import steps
@@ -59,10 +60,16 @@ def train(
             else:
                 _borrow(shop, stage, about)
         on_progress("bundle", 0.95)
-        bundle = bind(root, shop.parts, cutoff)
+        bundle = bind(root, shop.parts, cutoff, _taken(log))
         promoted, reason = _promote(root, bundle.id)
     on_progress("done", 1.0)
     return TrainReport(bundle.id, promoted, reason, tuple(shop.steps))
+
+
+def _taken(log: Log) -> Taken | None:
+    """What of an event store is in the log, when all of it was read."""
+    stored = log.manifest.get(STORED)
+    return Taken(str(stored["id"]), int(stored["seq"])) if isinstance(stored, dict) and log.before is None else None
 
 
 def _borrow(shop: Workshop, stage: str, about: Mapping[str, str]) -> None:

@@ -13,13 +13,14 @@ from pipeline.filters import NO_FILTERS, Filters
 from pipeline.rules import Rule
 
 DEPTH = 200  # items of a slate that can be paged through
+Ahead = Callable[[], Callable[[], None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request, validated. time: ms; subject: "" for nobody; query: "" for none; item_id: the seed of a similar
     request; segment: the value of the configured key of `context`; items: the caller's own, to be ranked; context:
-    its plain values as text (`pipeline.features.fields.plain_text`).
+    its plain values as text (`pipeline.features.fields.plain_text`); explore: whether the answer may be explored.
     """
 
     id: str
@@ -35,13 +36,16 @@ class Ask:
     weights: Mapping[str, float] | None = None
     items: tuple[str, ...] | None = None
     context: Mapping[str, str] = field(default_factory=dict)
+    explore: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Slate:
     """The ranked answer, best first, as plain lists of one length: what is kept for paging.
 
-    trace: one object a stage with stage, rows_in, rows_out, ms, fallback, reason.
+    trace: one object a stage with stage, rows_in, rows_out, ms, fallback, reason; beyond: items that count in total and
+    facets but cannot be paged to. explored: whether chance had a hand in the order; then `propensity` is P(item at this
+    place | request, items above it) and `marginal` P(item at this place | request), None where it is not known.
     """
 
     request_id: str
@@ -62,6 +66,19 @@ class Slate:
     corrected_query: str | None = None
     degraded: list[str] = field(default_factory=list)
     trace: list[dict[str, object]] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)
+    explored: bool = False
+    propensity: Sequence[float | None] = field(default_factory=list)
+    marginal: Sequence[float | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """What of a kept slate may still be shown. gone: items that may not; total, facets: without them."""
+
+    gone: frozenset[str]
+    total: int
+    facets: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,10 @@ class Engine(Protocol):
         values, where there are any."""
         ...
 
+    def still(self, slate: Slate, ask: Ask) -> Still:
+        """What of a slate, answered before, may be shown at `ask.time`; `ask` is what it answers."""
+        ...
+
     def suggest(self, ask: SuggestAsk) -> list[Suggestion]: ...
 
     def explain(self, ask: Ask, item_id: str) -> dict[str, object]:
@@ -126,6 +147,19 @@ class Engine(Protocol):
         """
         ...
 
+    def learned_to(self, store: str) -> int:
+        """Up to which number of an event store the bundle has learned, 0 where it does not say."""
+        ...
+
+    def learn(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        """As `absorb`, of events that the bundle was not trained on."""
+        ...
+
+    def ahead(self, tick: int, *, final: bool) -> Ahead | None:
+        """What computes in another thread what all requests of a tick share, and returns what puts it to use. final:
+        whether the engine knows all that counts at the tick. None where there is nothing to compute."""
+        ...
+
     def use_rules(self, rules: Sequence[Rule]) -> None:
         """Obey these merchandising rules, and no others, from the next answer on."""
         ...
@@ -134,10 +168,11 @@ class Engine(Protocol):
         """The bundle, its cutoff and parts, the size of the catalogue, the cascades as text."""
         ...
 
-    def swap(self, bundle: Path) -> None:
-        """Answer from another bundle. It knows no events and no rules then: the service brings them again.
+    def opened(self, bundle: Path) -> Callable[[], None]:
+        """Open another bundle in another thread; what is returned answers from it, and knows no events and no rules
+        then: the service brings them again.
 
-        Raises ArtifactError, and keeps the bundle in use, when the other cannot be opened.
+        Raises ArtifactError when it cannot be opened.
         """
         ...
 

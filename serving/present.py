@@ -27,9 +27,10 @@ def slate_of(ask: Ask, cascade: str, outcome: Outcome, fused: Batch | None, stat
     reason: list[str | None] = [None] * len(ids)
     if ask.items is not None:
         ids = [ask.items[place] for place in batch["rank"][0, here].tolist()]
-        reason = ["unknown_item" if unknown else None for unknown in catalogue.unheard[item].tolist()]
+        reason = _reasons(catalogue.unheard[item], catalogue.at(ask.time).available[item])
     corrected = str(batch.request("corrected")[0])
-    found = batch if fused is None else fused
+    found = (batch if fused is None else fused).item[0]
+    found = found[found >= 0]
     return Slate(
         request_id=ask.id,
         bundle=bundle,
@@ -43,12 +44,19 @@ def slate_of(ask: Ask, cascade: str, outcome: Outcome, fused: Batch | None, stat
         sponsored=catalogue.sponsored[item].tolist(),
         channels=[_CHANNELS_OF[mask] for mask in batch["channels"][0, here].tolist()],
         reason=reason,
-        total=int(np.count_nonzero(found.mask[0])),
-        facets=facets(catalogue, found.item[0][found.mask[0]]),
+        total=len(found),
+        facets=facets(catalogue, found),
         corrected_query=corrected or None,
         degraded=_degraded(ask, outcome, batch, catalogue.unheard),
         trace=[trace_row(passed) for passed in outcome.trace],
+        beyond=[catalogue.ids[place] for place in found[~np.isin(found, item)].tolist()] if ask.items is None else [],
     )
+
+
+def _reasons(unheard: Mask, available: Mask) -> list[str | None]:
+    """What is the matter with a caller's own items."""
+    states = zip(unheard.tolist(), available.tolist(), strict=True)
+    return ["unknown_item" if unknown else None if there else "unavailable" for unknown, there in states]
 
 
 def suggestions_of(outcome: Outcome, index: SuggestIndex) -> list[Suggestion]:

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import ArtifactError, InputError, StageError
-from pipeline.logs.store import StoreFullError
+from pipeline.logs.store import DiskFullError, StoreBrokenError, StoreFullError
 
 LOG = logging.getLogger("podium.serving")
 MEDIA = "application/problem+json"
@@ -61,7 +61,8 @@ def install(app: FastAPI) -> None:
     async def problem(_: Request, error: Exception) -> Response:
         return as_problem(error).response()
 
-    for kind in (Problem, RequestValidationError, HTTPException, InputError, StoreFullError, StageError, Exception):
+    stored = (StoreFullError, DiskFullError, StoreBrokenError)
+    for kind in (Problem, RequestValidationError, HTTPException, InputError, *stored, StageError, Exception):
         app.add_exception_handler(kind, problem)
 
 
@@ -80,7 +81,17 @@ def as_problem(error: Exception) -> Problem:
         case InputError():
             return Problem(422, f"{error}.", [(error.field, error.expected)])
         case StoreFullError():
-            return Problem(503, f"{error}; try again.", headers={"Retry-After": "1"})
+            return Problem(429, f"{error}.", headers={"Retry-After": "1"})
+        case DiskFullError():
+            LOG.error("%s", error)
+            return Problem(507, "The disk of the event store is full: nothing of this post was kept.")
+        case StoreBrokenError():
+            LOG.error("%s", error)
+            return Problem(
+                503,
+                "The event store cannot be used now: this post is not acknowledged; post it again.",
+                headers={"Retry-After": "5"},
+            )
     LOG.error("a request failed", exc_info=error)
     return Problem(500, "The service failed to answer; the failure is in its log.")
 

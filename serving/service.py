@@ -1,7 +1,6 @@
 """The service between the routes and the engine: who computes where, what is kept, what is logged."""
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,22 +9,24 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from pipeline.logs.store import Appended, EventStore, Row
+from pipeline.logs.store import Appended, EventStore, Forgotten, Row
 from serving.auth import Key
 from serving.events import stranger
 from serving.follow import Follower
 from serving.impressions import Impressions, impression
 from serving.limits import Gate
-from serving.ports import Ask, Engine, Slate, Used
+from serving.ports import Ask, Engine, Slate, Still, Used
 from serving.problems import Problem, refused
 from serving.settings import Settings
 from serving.slates import Kept, Slates
 from serving.snapshots import Snapshots
 from serving.telemetry import Metrics
+from serving.ticker import Ticker
+from serving.watch import Watch
 from serving.wire import Asked, RecommendRequest, SuggestQuery
 
-LOG = logging.getLogger("podium.serving")
 T = TypeVar("T")
+_OTHERS = 2.0  # seconds after which every worker knows who was forgotten, and has written what it held before
 _LONGEST = 120  # characters of a caller's request_id whose impressions still fit an event_id
 
 
@@ -49,12 +50,15 @@ class Service:
         slates = f"sqlite:///{settings.root / 'slates.db'}"
         self.slates = Slates(slates, config.slate_minutes * 60, config.slates)
         self.follower = Follower(engine, self.store, settings, metrics)
-        self.impressions = Impressions(self.store, metrics, config.impressions)
-        self.snapshots = Snapshots(settings.root / "snapshots", settings.sampled, config, metrics)
+        self.impressions = Impressions(self.store, metrics, config.impressions, self._forgotten)
+        self.snapshots = Snapshots(settings.root / "snapshots", settings.sampled, config, metrics, self._forgotten)
+        failed = metrics.follow_failures.inc
+        self._watch = Watch(self.follower.look, self._catch_up, config.follow_seconds, failed)
+        self._ticker = Ticker(lambda tick, final: engine.ahead(tick, final=final), self.on_engine, metrics, now_ms)
         self._gate = Gate(config.waiting)
         self._thread = ThreadPoolExecutor(1, "engine")
         self._learning = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False
 
     async def start(self) -> None:
@@ -63,13 +67,17 @@ class Service:
         for query in ("warm up", ""):
             warm = Ask(id="warm-up", time=now_ms(), query=query, surface="search" if query else "recommend")
             await self.on_engine(partial(self.engine.answer, warm))
-        endless = (self.impressions.run(), self.snapshots.run(), self._follow())
-        self._tasks = [asyncio.create_task(work) for work in endless]
+        endless = [self.impressions.run(), self.snapshots.run()]
+        if not self.settings.replay:  # in which time is the caller's
+            endless.append(self._ticker.run())
+        self._tasks = {asyncio.create_task(work) for work in endless}
+        self._watch.start()
         self.ready = True
 
     async def stop(self) -> None:
         """Write what waits, then let go of everything."""
         self.ready = False
+        await asyncio.to_thread(self._watch.stop)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -88,14 +96,14 @@ class Service:
         with self._gate:
             return await self.on_engine(work)
 
-    async def solve(self, door: str, body: Asked, key: Key, due: float | None) -> Kept:
-        """Compute a slate and keep it for its next pages."""
+    async def solve(self, door: str, body: Asked, key: Key, due: float | None, explore: bool = True) -> Kept:
+        """Compute a slate and keep it for its next pages. explore: whether chance may have a hand in it."""
         request_id, moment = self.identify(body, key)
         lost = isinstance(body, RecommendRequest) and body.surface == "similar" and body.item_id is None
         if lost and not self.settings.replay:  # a log does not tell the item of its `similar` pages
             raise refused("item_id", "is required when the surface is `similar`")
         ask = body.ask(request_id, moment, self.settings.serving.segment)
-        ask = replace(ask, subject=self.known_as(ask.subject))
+        ask = replace(ask, subject=self.known_as(ask.subject), explore=explore)
         request = body.model_dump(exclude_unset=True)
         used: list[Used] = []
         told = (used.append,) if self.snapshots.wants(request_id) else ()
@@ -125,14 +133,29 @@ class Service:
     def known_as(self, subject: str) -> str:
         return stranger(subject, self.follower.forgotten)
 
-    def log(self, kept: Kept, page: int, size: int) -> None:
-        """Queue the impression of an answered page; a replay leaves no trace."""
-        if not self.settings.replay and (row := impression(kept, page, size, now_ms())) is not None:
-            self.impressions.offer(row)
+    async def still(self, kept: Kept, body: Asked) -> Still:
+        """What of a kept slate may be shown now: not what is gone, hidden or bought meanwhile. A replay asks as of the
+        caller's time, or else as of page 0."""
+        moment = kept.time if self.settings.replay else now_ms()
+        ask = body.ask(kept.slate.request_id, moment if body.at is None else body.at, self.settings.serving.segment)
+        ask = replace(ask, subject=self.known_as(ask.subject))
+        return await self.think(lambda: self.engine.still(kept.slate, ask))
+
+    async def log(self, kept: Kept, page: int, places: Sequence[int]) -> bool:
+        """Log an answered page, which showed these places; a replay leaves no trace.
+
+        Queued, unless the slate is explored: then it is on the disk, or the answer is false and it must not be given.
+        """
+        if self.settings.replay or (row := impression(kept, page, places, now_ms())) is None:
+            return True
+        if kept.slate.explored:
+            return await self.impressions.write(row, self.settings.serving.explored_seconds)
+        self.impressions.offer(row)
+        return True
 
     async def take(self, rows: Sequence[Row]) -> Appended:
         """Make events durable, then known to the engine: the caller's next request sees them."""
-        await self.impressions.flush()  # the page a click refers to comes before the click
+        self.impressions.send()  # the page a click refers to comes before the click
         appended = await asyncio.wrap_future(self.store.submit(rows))
         async with self._learning:
             if self.follower.seq < appended.last:  # else somebody who came before us brought ours along
@@ -140,12 +163,22 @@ class Service:
         return appended
 
     async def forget(self, user_id: str) -> int:
-        """Remove a user's events and slates; the engine meets the user as a stranger from now on."""
+        """Remove a user's events, kept answers and snapshots; the engine meets the user as a stranger from now on."""
+        self.impressions.send()
         removed = await asyncio.wrap_future(self.store.forget(user_id))
+        await self.on_engine(self.follower.catch_up)
+        await self._sweep(user_id)
+        task = asyncio.create_task(self._sweep(user_id, _OTHERS))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return removed
+
+    async def _sweep(self, user_id: str, delay: float = 0.0) -> None:
+        """Remove what is kept of a user beside the store; again after a delay, since another worker may have kept
+        something in the moment before it knew."""
+        await asyncio.sleep(delay)
         await asyncio.to_thread(self.slates.forget, user_id)
         await self.snapshots.forget(user_id)
-        await self.on_engine(self.follower.catch_up)
-        return removed
 
     def slate_problem(self, slate: Slate) -> Problem | None:
         """Why an old slate cannot be explained any more."""
@@ -153,11 +186,12 @@ class Service:
             return None
         return Problem(410, f"The request was answered from the bundle {slate.bundle}, which is not in use any more.")
 
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.serving.follow_seconds)
-            try:
-                await self.on_engine(self.follower.catch_up)
-            except Exception:
-                LOG.exception("what other processes changed could not be read")
-                self.metrics.follow_failures.inc()
+    def _forgotten(self) -> Forgotten:
+        return self.follower.forgotten
+
+    def _catch_up(self) -> None:
+        """On the watch's thread: let the engine's learn what is new, and wait for it, so that a burst is learned in few
+        steps."""
+        if self.follower.anything():
+            self.follower.open_promoted()
+            self._thread.submit(self.follower.catch_up).result()

@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.config import Config, load_section
 from pipeline.errors import ConfigError
+from pipeline.logs.watch_config import WatchConfig
 
 
 class ServingConfig(Config):
@@ -23,7 +24,10 @@ class ServingConfig(Config):
     snapshots: int = Field(default=500, ge=1, description="feature snapshots that may wait to be written; then dropped")
     snapshot_days: int = Field(default=14, ge=1, description="how long feature snapshots are kept")
     follow_seconds: float = Field(
-        default=1.0, gt=0, description="how often a worker looks for what other workers and the command line changed"
+        default=0.02, gt=0, description="how often a worker looks for what other workers and the command line changed"
+    )
+    explored_seconds: float = Field(
+        default=0.5, gt=0, description="how long an explored page may take to be written; else another one is given"
     )
 
 
@@ -46,6 +50,7 @@ class Settings(BaseSettings):
     database: str | None = Field(default=None, description="SQLAlchemy URL of the events; default ROOT/events.db")
     bundles: Path | None = Field(default=None, description="the bundles root; its `current` is what is served")
     serving: ServingConfig = Field(default=ServingConfig(), description="[serving] of podium.toml")
+    watch: WatchConfig = Field(default=WatchConfig(), description="[watch] of podium.toml")
 
     @property
     def sampled(self) -> float:
@@ -69,6 +74,7 @@ def load_settings(config: Path | None = None, **given: object) -> Settings:
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     chosen.setdefault("serving", load_section(config, "serving", ServingConfig))
+    chosen.setdefault("watch", load_section(config, "watch", WatchConfig))
     try:
         return Settings.model_validate(Settings(**chosen))  # type: ignore[arg-type]
     except ValidationError as error:

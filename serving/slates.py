@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 import sqlalchemy as sa
 
-from pipeline.logs.store import open_database
+from pipeline.logs.database import open_database, scrub
 from serving.ports import Slate
 from serving.problems import Problem
 
@@ -72,9 +72,12 @@ class Slates:
         value = orjson.loads(body)
         return Kept(**{**value, "slate": Slate(**value["slate"])})
 
-    def forget(self, user_id: str) -> None:
+    def forget(self, user_id: str) -> bool:
+        """Remove a user's answers, and every byte of them from the files; whether these are clean already, which they
+        are not while somebody reads."""
         with self._db.begin() as connection:
             connection.execute(_SLATES.delete().where(_SLATES.c.user_id == user_id))
+        return scrub(self._db)
 
     def count(self) -> int:
         with self._db.connect() as connection:

@@ -8,8 +8,9 @@ import hashlib
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ import msgspec
 import polars as pl
 
 from pipeline.features.ids import key
+from pipeline.logs.store import Forgotten
+from serving.events import stranger
 from serving.ports import Used
 from serving.settings import ServingConfig
 from serving.telemetry import Metrics
@@ -76,9 +79,20 @@ def snapshot_files(folder: Path) -> list[Path]:
 
 
 class Snapshots:
-    """The queue and its writer. What does not fit, or cannot be written, is counted as dropped."""
+    """The queue and its writer. What does not fit, or cannot be written, is counted as dropped.
 
-    def __init__(self, folder: Path, share: float, config: ServingConfig, metrics: Metrics) -> None:
+    forgotten: who was forgotten as far as this worker knows; what somebody was answered before is not written after.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        share: float,
+        config: ServingConfig,
+        metrics: Metrics,
+        forgotten: Callable[[], Forgotten] = Forgotten,
+    ) -> None:
+        self._forgotten = forgotten
         self._folder, self._days, self._metrics = folder, config.snapshot_days, metrics
         self._below = int(share * 2**64)
         self._waiting: asyncio.Queue[Used] = asyncio.Queue(config.snapshots)
@@ -103,7 +117,7 @@ class Snapshots:
     async def flush(self) -> None:
         """Write all that waits now."""
         while group := [self._waiting.get_nowait() for _ in range(min(_GROUP, self._waiting.qsize()))]:
-            await asyncio.shield(self._write(group))
+            await asyncio.shield(self._write(self._known(group)))
 
     async def forget(self, user_id: str) -> None:
         """Remove a user's snapshots."""
@@ -111,7 +125,18 @@ class Snapshots:
         async with self._files:
             await asyncio.to_thread(remove_subject, self._folder, user_id)
 
+    def _known(self, group: Sequence[Used]) -> Sequence[Used]:
+        """Those whose subjects go by the same names as then."""
+        forgotten = self._forgotten()
+        if not forgotten:
+            return group
+        subjects = [used.ask.subject for used in group]
+        known = [subject == stranger(subject.partition("\x1f")[0], forgotten) for subject in subjects]
+        return list(compress(group, known))
+
     async def _write(self, group: Sequence[Used]) -> None:
+        if not group:
+            return
         try:
             async with self._files:
                 await asyncio.to_thread(self._keep, group)

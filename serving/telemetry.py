@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.logs.watch_config import WatchConfig
+from serving.joins import Joins
 from serving.ports import Slate
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})  # a caller may invent others
@@ -15,7 +17,7 @@ _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1
 class Metrics:
     """Every number of `/metrics`, named and explained in one place."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: WatchConfig | None = None) -> None:
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "requests answered", ("route", "method", "status"))
         self.seconds = self._histogram("request_seconds", "seconds from a request to its answer", ("route",))
@@ -24,11 +26,19 @@ class Metrics:
         self.events = self._counter("events", "events posted: accepted, duplicate or rejected", ("outcome",))
         self.impressions = self._counter("impressions_written", "impressions written after an answer")
         self.drops = self._counter("impressions_dropped", "impressions lost to a full queue or a failed write")
+        self.withdrawn = self._counter("explored_withdrawn", "explored pages not given since they could not be written")
         self.snapshots = self._counter("snapshots_written", "requests whose feature values were kept")
         self.snapshot_drops = self._counter("snapshots_dropped", "snapshots lost to a full queue or a failed write")
         self.absorb_failures = self._counter("absorb_failures", "batches of events the engine could not learn")
         self.follow_failures = self._counter("follow_failures", "failed looks for what other processes changed")
+        self.lag = self._histogram("visible_seconds", "seconds from the arrival of an event to this worker knowing it")
+        self.tick = self._gauge("tick", "the latest tick that was computed ahead of its first request")
+        self.tick_published = self._gauge("tick_published_seconds", "when that was, in seconds since 1970")
+        self.tick_took = self._gauge("tick_compute_seconds", "how long that took, beside the requests")
+        self.tick_failures = self._counter("tick_failures", "ticks that could not be computed ahead")
         self.bundle = Gauge("podium_bundle_info", "1 for the bundle in use", ("bundle",), registry=self.registry)
+        self.joins = Joins(watch or WatchConfig(), self._pages)
+        self.registry.register(self.joins)
 
     def answered(self, slate: Slate) -> None:
         """Count what the stages of one answer took, and which were degraded."""
@@ -42,13 +52,21 @@ class Metrics:
         self.bundle.clear()
         self.bundle.labels(bundle).set(1)
 
+    def _pages(self) -> tuple[int, int]:
+        """Pages answered so far, and those of them that were lost before they were written."""
+        written, lost = (int(next(iter(of.collect())).samples[0].value) for of in (self.impressions, self.drops))
+        return written + lost, lost
+
     def text(self) -> bytes:
         return generate_latest(self.registry)
 
     def _counter(self, name: str, help_: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(f"podium_{name}", help_, labels, registry=self.registry)
 
-    def _histogram(self, name: str, help_: str, labels: Sequence[str]) -> Histogram:
+    def _gauge(self, name: str, help_: str) -> Gauge:
+        return Gauge(f"podium_{name}", help_, registry=self.registry)
+
+    def _histogram(self, name: str, help_: str, labels: Sequence[str] = ()) -> Histogram:
         return Histogram(f"podium_{name}", help_, labels, registry=self.registry, buckets=_SECONDS)
 
 

@@ -7,7 +7,6 @@ killed run goes on where it stopped.
 import fcntl
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from time import perf_counter
 
 from pipeline.artifacts import MANIFEST, Draft, Manifest, open_artifact, publish, read_manifest
 from pipeline.errors import ArtifactError, InputError
+from pipeline.folders import discard, make_folder
 from pipeline.progress import Report
 
 _CODE = ("pipeline", "retrieval", "ranking", "rerank", "query_suggest")
@@ -100,14 +100,14 @@ def claimed(root: Path) -> Iterator[None]:
     """
     if root.exists() and not root.is_dir():
         raise InputError("--out", "a path that can be a directory; a file is there", place=str(root))
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     with (root / ".training").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError("--out", "a folder no other training writes to; wait for it", place=str(root)) from None
         for draft in (*root.glob(".draft-*"), *root.glob("artifacts/.draft-*")):
-            shutil.rmtree(draft, ignore_errors=True)
+            discard(draft)
         yield
 
 

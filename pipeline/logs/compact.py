@@ -24,6 +24,7 @@ from pipeline.logs.store import EventStore
 from pipeline.logs.taken import decode_stored
 
 CLOCK: Final = "exact"  # of events over HTTP
+FOREVER_MS: Final = 2**62
 _STEP: Final = 20_000  # events in memory at a time
 Progress = Callable[[int, int], None]  # numbers of the store read, of how many
 
@@ -103,7 +104,7 @@ def compact(
         released = 0
         if bundles is not None:
             store.settled(pending)
-            released = store.release(head, _cutoff(bundles))
+            released = store.release(*_needless(bundles, store.id, head))
     return Compacted(
         **asdict(written.grown),
         forgotten={name: rows for name, rows in left.items() if rows},
@@ -123,9 +124,13 @@ def _mark(stored: object, store_id: str, head: int) -> int:
     return seq if isinstance(seq, int) and seq <= head else 0
 
 
-def _cutoff(bundles: Path) -> int:
-    """The earliest moment, ms, from which a bundle has to be told what happened; 0 where there is none."""
-    return min((read_bundle(bundles / name).cutoff for name in names_of(bundles)), default=0)
+def _needless(bundles: Path, store: str, head: int) -> tuple[int, int]:
+    """What no bundle has to be told of the store: numbers up to the first, of events before the second, ms. Nothing
+    while there is no bundle."""
+    known = [read_bundle(bundles / name) for name in names_of(bundles)]
+    told = [bundle.stored.seq for bundle in known if bundle.stored is not None and bundle.stored.id == store]
+    cutoffs = [bundle.cutoff for bundle in known if bundle.stored is None or bundle.stored.id != store]
+    return min([head, *told]), min(cutoffs, default=FOREVER_MS if known else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,7 @@ def _mend(out: Path) -> None:
         old.rename(out)
     for left in (draft, old):
         if left.exists():
+            fsync(out.parent)  # until the names are on the disk, a power loss may bring back under `out` what goes here
             shutil.rmtree(left)
 
 
@@ -210,6 +211,7 @@ def replaced(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+    fsync(out.parent)
     for left in (draft, old):
         if left.exists():
             shutil.rmtree(left)
@@ -226,7 +228,6 @@ def _replace(draft: Path, out: Path, old: Path) -> None:
         except BaseException:
             old.rename(out)
             raise
-    fsync(out.parent)
 
 
 def _exchanged(one: Path, other: Path) -> bool:

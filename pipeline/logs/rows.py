@@ -85,10 +85,12 @@ def read_since(connection: sa.Connection, seq: int, limit: int) -> list[Stored]:
 def release(
     connection: sa.Connection, salt: bytes, after: int, seq: int, before: int, limit: int
 ) -> tuple[int, int | None]:
-    """Let go of at most `limit` rows in (after, seq] that came before `before` (ms): how many, and where to go on."""
+    """Let go of at most `limit` rows in (after, seq] that happened and came before `before` (ms).
+
+    Returns how many there were, and where to go on."""
     wanted = (
         sa.select(EVENTS.c.seq, EVENTS.c.event_id, EVENTS.c.received)
-        .where(EVENTS.c.seq > after, EVENTS.c.seq <= seq, EVENTS.c.received < before)
+        .where(EVENTS.c.seq > after, EVENTS.c.seq <= seq, *_before(before))
         .order_by(EVENTS.c.seq)
         .limit(limit)
     )
@@ -98,9 +100,13 @@ def release(
     keep_head(connection)
     _remember(connection, ((digest(salt, event_id), received) for _, event_id, received in rows))
     last = int(rows[-1].seq)
-    gone = sa.delete(EVENTS).where(EVENTS.c.seq > after, EVENTS.c.seq <= last, EVENTS.c.received < before)
+    gone = sa.delete(EVENTS).where(EVENTS.c.seq > after, EVENTS.c.seq <= last, *_before(before))
     connection.execute(gone)
     return len(rows), last if len(rows) == limit else None
+
+
+def _before(moment: int) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return EVENTS.c.received < moment, EVENTS.c.time < moment
 
 
 def drop_seen(connection: sa.Connection, before: int) -> None:

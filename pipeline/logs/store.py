@@ -84,9 +84,10 @@ class EventStore:
             return int(connection.scalar(sa.select(sa.func.count()).select_from(EVENTS)) or 0)
 
     def release(self, seq: int, before: int) -> int:
-        """Let go of events up to `seq` that came before `before` (ms) and are kept elsewhere; how many there were.
+        """Let go of events up to `seq` that happened and came before `before` (ms); how many there were.
 
-        Their ids stay duplicates for 30 days after they came. A few thousand leave at a time: others write meanwhile.
+        They are kept elsewhere. Their ids stay duplicates for 30 days after they came. A few thousand leave at a time:
+        others write meanwhile.
         """
         total, after = 0, -1
 

@@ -1,5 +1,6 @@
 """Which bundle answers: look, activate, go back."""
 
+import asyncio
 from pathlib import Path
 
 from fastapi import Response
@@ -28,6 +29,9 @@ async def activate(body: Activation, service: Desk, _: Admin) -> Response:
     root = _root(service)
     if body.bundle not in bundles(root):
         raise refused("bundle", f"must be one of {', '.join(bundles(root))}")
+
+    if body.bundle != service.engine.bundle_id:
+        await asyncio.to_thread(service.follower.open_ahead, body.bundle)
 
     def work() -> str:
         if body.bundle != service.engine.bundle_id:

@@ -18,13 +18,15 @@ _BODY = {"application/json": {"schema": {"oneOf": [_EVENT, {"type": "array", "it
 @ROUTES.post(
     "/events",
     status_code=202,
-    responses=answers(Taken, 413, 422, 503, status=202),
+    responses=answers(Taken, 413, 422, 429, 503, 507, status=202),
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},
 )
 async def post_events(request: Request, service: Desk, _: Writer) -> Response:
     """Take one event, or an array of up to 1,000.
 
-    Sound events are on the disk, and known to the next request, before the answer; posting them again adds nothing.
+    Sound events are on the disk, and known to the next request of this worker, before the answer, and known to other
+    workers a moment later; posting them again adds nothing. 429: too much waits for the disk; 507: the disk is full;
+    503: it cannot be written. Then nothing was acknowledged: post the same events again, which are counted once.
     """
     body = await request.body()
     config = service.settings.serving
@@ -34,5 +36,7 @@ async def post_events(request: Request, service: Desk, _: Writer) -> Response:
     counts = {"accepted": appended.accepted, "duplicate": appended.duplicates, "rejected": len(posted.rejected)}
     for outcome, count in counts.items():
         service.metrics.events.labels(outcome).inc(count)
+    if not service.settings.replay:  # whose times are the caller's
+        service.metrics.joins.posted(posted.told, *counts.values())
     taken = {"accepted": appended.accepted, "duplicates": appended.duplicates, "rejected": posted.rejected}
     return json(taken, 202)

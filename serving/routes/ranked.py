@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fastapi import Response
 
 from serving.auth import Key, Reader
 from serving.ports import Slate
+from serving.problems import Problem
 from serving.routes.base import Desk, Due, answers, json, router
 from serving.service import Service
 from serving.shapes import Answer, BatchAnswer
@@ -27,7 +29,9 @@ _PROBLEMS = (410, 413, 422, 429, 503)
 async def search(body: SearchRequest, service: Desk, key: Reader, due: Due) -> Response:
     """Rank the catalogue for a query.
 
-    Page 0 computes the answer to depth 200 and keeps it for ten minutes; later pages name its `request_id`.
+    Page 0 computes the answer to depth 200 and keeps it for ten minutes; later pages name its `request_id`. What has
+    become unavailable meanwhile, or was hidden or bought by the user, is missing from a later page; the places of the
+    other items stay as they were.
     """
     return json(await _answer(service, "search", body, key, due))
 
@@ -51,7 +55,8 @@ async def recommend_batch(body: BatchRequest, service: Desk, key: Reader, due: D
 
 @ROUTES.post("/rank", responses=answers(Answer, 413, 422, 429, 503))
 async def rank(body: RankRequest, service: Desk, key: Reader, due: Due) -> Response:
-    """Rank the caller's own items, each once. One that nobody knows is scored as new: `reason: unknown_item`."""
+    """Rank the caller's own items, each once, and mark what is the matter with one: `reason: unknown_item`, which is
+    scored as new, or `unavailable`."""
     return json(await _answer(service, "rank", body, key, due))
 
 
@@ -59,17 +64,38 @@ async def _answer(service: Service, door: str, body: Asked, key: Key, due: float
     started = time.perf_counter()
     page = body.page if isinstance(body, Paged) else 0
     if page:
-        kept = await _kept(service, body, key)
+        answer, slate = await _later(service, body, key, page)
     else:
         kept = await service.solve(door, body, key, due)
-    size = len(kept.slate.item_ids)
-    if isinstance(body, Paged):
-        size = body.page_size or service.settings.serving.page_size
-    service.log(kept, page, size)
-    answer = _page(kept.slate, page, size)
+        places = range(_size(service, kept, body))
+        if not await service.log(kept, 0, places[: len(kept.slate.item_ids)]):  # explored, and cannot be logged
+            kept = await service.solve(door, body, key, due, explore=False)
+            await service.log(kept, 0, places[: len(kept.slate.item_ids)])
+        slate = kept.slate
+        answer = _page(slate, places[: len(slate.item_ids)], slate.total, slate.facets)
     if body.explain:
-        answer["trace"] = kept.slate.trace
+        answer["trace"] = slate.trace
     return answer | {"took_ms": _since(started)}
+
+
+async def _later(service: Service, body: Asked, key: Key, page: int) -> tuple[dict[str, object], Slate]:
+    """A page of a kept slate, less what may not be shown any more; the places of what stays are those of page 0."""
+    kept = await _kept(service, body, key)
+    slate, size = kept.slate, _size(service, kept, body)
+    asked = DOORS[kept.door].model_validate({**kept.request, "at": body.at})
+    still = await service.still(kept, asked)
+    whole = range(page * size, min((page + 1) * size, len(slate.item_ids)))
+    places = [at for at in whole if slate.item_ids[at] not in still.gone]
+    if not await service.log(kept, page, places):
+        why = "This page belongs to an explored answer and cannot be logged now; ask again."
+        raise Problem(503, why, headers={"Retry-After": "1"})
+    return _page(slate, places, still.total, still.facets), slate
+
+
+def _size(service: Service, kept: Kept, body: Asked) -> int:
+    if isinstance(body, Paged):
+        return body.page_size or service.settings.serving.page_size
+    return len(kept.slate.item_ids)
 
 
 async def _kept(service: Service, body: Asked, key: Key) -> Kept:
@@ -79,13 +105,14 @@ async def _kept(service: Service, body: Asked, key: Key) -> Kept:
     return await asyncio.to_thread(service.slates.find, body.request_id or "")
 
 
-def _page(slate: Slate, page: int, size: int) -> dict[str, object]:
-    shown = range(page * size, min((page + 1) * size, len(slate.item_ids)))
+def _page(
+    slate: Slate, places: Sequence[int], total: int, facets: Mapping[str, Mapping[str, int]]
+) -> dict[str, object]:
     answer: dict[str, object] = {
         "request_id": slate.request_id,
-        "items": [_item(slate, place) for place in shown],
-        "total": slate.total,
-        "facets": slate.facets,
+        "items": [_item(slate, place) for place in places],
+        "total": total,
+        "facets": facets,
         "refinements": slate.refinements,
         "degraded": slate.degraded,
         "bundle": slate.bundle,

@@ -10,12 +10,15 @@ from serving.shapes import Forgotten
 
 ROUTES = router("users", prefix="/v1/users")
 _NOTE = (
-    "Removed from the store of events and from kept answers; what the bundle learned of the user is out of reach "
-    "from now on. Logs exported before, and bundles trained on them, hold it until they are made anew."
+    "Removed from the store of events, from kept answers and from feature snapshots, in their files too; no answer is "
+    "personalised with what was known of the user from now on, in any worker. What was counted of the user stays in "
+    "the numbers of items until `podium events compact` has run and the service has taken up a bundle trained after "
+    "it; compaction also removes the user from the log. Bundles made before hold what they learned until retention "
+    "removes them. Copies and exports made elsewhere are the caller's to remove."
 )
 
 
-@ROUTES.delete("/{user_id}", responses=answers(Forgotten, 422))
+@ROUTES.delete("/{user_id}", responses=answers(Forgotten, 422, 429, 503, 507))
 async def forget(user_id: Annotated[str, Path(min_length=1, max_length=128)], service: Desk, _: Admin) -> Response:
     """Remove a user's events; should the user come back, it is as somebody new."""
     removed = await service.forget(user_id)

@@ -22,6 +22,7 @@ HOMES = (
     "ranking.stages",
     "rerank.stages",
     "rerank.rules",
+    "query_suggest.reachable",
     "query_suggest.stages",
 )
 
@@ -79,7 +80,8 @@ def _batches(engine: Engine, asks: list[Ask], given: list[Ask]) -> Iterator[tupl
     ):
         columns = {"id": ["s"], "placement": [placement], "prefix": [prefix], "query": ["red shoez"]}
         texts: dict[str, Array] = {name: np.array(value, dtype=object) for name, value in columns.items()}
-        yield f"suggest.{placement}", Batch.of({**texts, "limit": np.array([5], dtype=np.int32)})
+        numbers = {"limit": np.array([5], dtype=np.int32), "time": np.array([asks[0].time], dtype=np.int64)}
+        yield f"suggest.{placement}", Batch.of({**texts, **numbers})
 
 
 def _kept(batch: Batch) -> list[list[tuple[int, int]]]:

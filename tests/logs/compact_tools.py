@@ -70,11 +70,12 @@ def parquet(log: Path) -> dict[str, bytes]:
     return {str(path.relative_to(log)): path.read_bytes() for path in sorted(log.rglob("*.parquet"))}
 
 
-def bundle(root: Path, cutoff: int, name: str = "b-1") -> Path:
-    """A bundles root with one more bundle, of which only the cutoff matters."""
+def bundle(root: Path, cutoff: int, name: str = "b-1", **stored: object) -> Path:
+    """A bundles root with one more bundle, of which only the cutoff matters, and what it says of a store."""
     (root / name).mkdir(parents=True)
     parts = {"catalogue": "0", "features": "1"}
     about = {"schema": 1, "id": name, "cutoff": cutoff, "catalogue": "0", "features": "1", "parts": parts}
+    about |= {"stored": stored} if stored else {}
     (root / name / "bundle.json").write_text(json.dumps(about))
     return root
 

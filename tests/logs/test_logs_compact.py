@@ -89,6 +89,21 @@ def test_rows_leave_the_store_when_no_bundle_has_to_be_told_of_them(
     assert ids(log) == ["c0", "c1", "c2", "c3"]
 
 
+def test_a_bundle_that_says_what_of_the_store_it_knows_needs_no_more_of_that_whatever_its_time(
+    store: EventStore, log: Path, tmp_path: Path
+) -> None:
+    bundle(tmp_path / "bundles", TODAY, id=store.id, seq=2)
+    take(store, click("c1"), click("ahead", time=TODAY + DAY), click("missed", time=TODAY - DAY))
+    assert compact(store, log, bundles=tmp_path / "bundles").released == 2
+    assert [event.seq for event in store.since(0)] == [3]
+
+
+def test_what_happens_after_a_cutoff_stays_though_it_came_before(store: EventStore, log: Path, tmp_path: Path) -> None:
+    bundle(tmp_path / "bundles", TODAY, id="another store", seq=9)
+    store.append([row(click("ahead", time=TODAY + DAY), received=TODAY - 1)])
+    assert compact(store, log, bundles=tmp_path / "bundles").released == 0
+
+
 def test_without_a_bundle_everything_stays_in_the_store(store: EventStore, log: Path, tmp_path: Path) -> None:
     take(store, click("c1"))
     assert compact(store, log, bundles=tmp_path / "none").released == 0

@@ -90,14 +90,14 @@ def test_only_what_the_configuration_leaves_open_is_tried(tmp_path: Path) -> Non
 def test_what_is_learned_yields_to_what_is_set() -> None:
     config = RetrievalConfig(popular=PopularConfig(weight=0.3), lexical=LexicalConfig(weight=0.7))
     filled = config.filled(Learned(popular=5.0, covisit=0.5, days=1, half_life_days=2.0))
-    assert filled.weights == (0.7, 0.3, 0.5, 1.0, 0.0)
+    assert filled.weights == (0.7, 0.3, 0.5, 1.0, 0.05, 0.0)
     assert (filled.popular.days, filled.covisit.half_life_days) == (1, 2.0)
     learned = Learned(tower=0.4, search_tower=0.6)
     towers = RetrievalConfig().filled(learned)
     assert (towers.weights[-1], towers.for_search.weights[-1]) == (0.4, 0.6)
     fixed = RetrievalConfig(tower=TowerConfig(weight=3.0)).filled(learned)
     assert (fixed.weights[-1], fixed.for_search.weights[-1]) == (3.0, 0.6)
-    assert RetrievalConfig().weights == (1.0, 0.05, 1.0, 1.0, 0.0)
+    assert RetrievalConfig().weights == (1.0, 0.05, 1.0, 1.0, 0.05, 0.0)
 
 
 def test_a_weight_of_zero_is_set_not_open() -> None:

@@ -12,7 +12,7 @@ from pipeline.errors import ArtifactError
 from pipeline.logs.events import subject
 from pipeline.rules import Rule
 from serving.app import create_app
-from serving.ports import DEPTH, Ask, Slate, SuggestAsk, Suggestion, Used
+from serving.ports import DEPTH, Ahead, Ask, Slate, Still, SuggestAsk, Suggestion, Used
 from serving.settings import Settings
 
 with warnings.catch_warnings():
@@ -34,6 +34,8 @@ class FakeEngine:
         self.deadlines: list[float | None] = []
         self.rules: Sequence[Rule] = ()
         self.fails: Exception | None = None
+        self.ticks: list[tuple[int, bool]] = []
+        self.explores = False
 
     def answer(self, ask: Ask, deadline: float | None = None, used: Callable[[Used], None] | None = None) -> Slate:
         if self.fails is not None:
@@ -47,6 +49,7 @@ class FakeEngine:
         items = [*self.pinned, *(item for item in items if item not in self.pinned)]
         items = items if ask.items else items[:DEPTH]
         size = len(items)
+        explored = self.explores and ask.explore
         lost = ["unknown_item"] if ask.item_id and ask.item_id not in CATALOGUE else []
         return Slate(
             request_id=ask.id,
@@ -64,8 +67,21 @@ class FakeEngine:
             total=250,
             facets={"brand": {"acme": 3}},
             degraded=lost,
+            explored=explored,
+            propensity=[0.25] * size if explored else [],
+            marginal=[0.5] * size if explored else [],
             trace=[{"stage": "rank", "rows_in": 250, "rows_out": 200, "ms": 1.5, "fallback": "", "reason": ""}],
         )
+
+    def still(self, slate: Slate, ask: Ask) -> Still:
+        gone = {item for item in slate.item_ids if (ask.subject, item) in self.hidden}
+        return Still(frozenset(gone), slate.total - len(gone), slate.facets)
+
+    def ahead(self, tick: int, *, final: bool) -> Ahead | None:
+        def compute() -> Callable[[], None]:
+            return lambda: self.ticks.append((tick, final))
+
+        return compute
 
     def suggest(self, ask: SuggestAsk) -> list[Suggestion]:
         return [Suggestion(f"{ask.prefix}{n}", f"{ask.prefix}{n}", 1.0, "log", [[0, 1]]) for n in range(ask.limit)]
@@ -81,6 +97,12 @@ class FakeEngine:
             hides = feedback.filter(pl.col("action") == "hide").select(subject(), "item_id")
             self.hidden |= {(str(who), str(what)) for who, what in hides.rows()}
 
+    def learned_to(self, store: str) -> int:
+        return 0
+
+    def learn(self, frames: Mapping[str, pl.DataFrame]) -> None:
+        self.absorb(frames)
+
     def use_rules(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
         self.pinned = [item for rule in rules if rule.action == "pin" for item in rule.item_ids]
@@ -88,11 +110,15 @@ class FakeEngine:
     def describe(self) -> dict[str, object]:
         return {"id": self.bundle_id, "items": len(CATALOGUE)}
 
-    def swap(self, bundle: Path) -> None:
+    def opened(self, bundle: Path) -> Callable[[], None]:
         if bundle.name == "b-broken":
             raise ArtifactError("bundle.json", "what was published", place=str(bundle))
-        self.bundle_id = bundle.name
-        self.hidden, self.absorbed = set(), []
+
+        def serve() -> None:
+            self.bundle_id = bundle.name
+            self.hidden, self.absorbed = set(), []
+
+        return serve
 
     def items(self, ids: Sequence[str]) -> list[dict[str, object]]:
         return [{"item_id": item, "title": item.upper()} for item in ids if item in CATALOGUE]

@@ -1,7 +1,6 @@
 """Events over HTTP: durable before the answer, once each, known to the next request; impressions after the answer."""
 
 import asyncio
-import gzip
 import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +9,8 @@ from pathlib import Path
 import pytest
 from serving_fakes import FakeEngine, TestClient, bundles_root, calling, feedback, settings
 
-from pipeline.errors import InputError
 from pipeline.logs.decode import decode_lines
 from pipeline.logs.store import EventStore, Row
-from serving.events import export_events, read_posted
 from serving.impressions import Impressions, impression
 from serving.ports import Slate
 from serving.slates import Kept, Slates
@@ -113,7 +110,7 @@ def test_every_caller_of_a_shared_commit_gets_the_counts_of_its_own_batch(store:
 
 def test_a_store_that_cannot_write_says_so_to_everyone_who_waits(store: EventStore) -> None:
     with pytest.raises(Exception, match="NOT NULL"):
-        store.append([Row(None, "feedback", None, 1, 1, "{}")])  # type: ignore[arg-type]
+        store.append([Row("e0", None, None, 1, 1, "{}")])  # type: ignore[arg-type]
     assert store.append([row("e1")]).accepted == 1  # and goes on
 
 
@@ -122,23 +119,6 @@ def test_a_read_goes_on_where_the_last_one_ended(store: EventStore) -> None:
     first = store.since(0, limit=3)
     rest = store.since(first[-1].seq)
     assert (len(first), len(rest)) == (3, 2)
-
-
-@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
-def test_an_export_is_a_log_that_can_be_ingested(store: EventStore, tmp_path: Path, name: str) -> None:
-    store.append(read_posted(json.dumps([feedback("e1", value=12), feedback("e2")]).encode(), 10, 77).rows)
-    assert export_events(store, tmp_path / "out" / name) == 2
-    data = (tmp_path / "out" / name).read_bytes()
-    frame = decode_lines(gzip.decompress(data) if name.endswith("gz") else data, name).frames["feedback"]
-    assert frame["event_id"].to_list() == ["e1", "e2"]
-    assert frame["value"].to_list() == [12, None]
-    assert frame["received"].to_list() == [77, 77]
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
-
-
-def test_an_export_refuses_another_ending(store: EventStore, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="jsonl"):
-        export_events(store, tmp_path / "log.csv")
 
 
 def test_a_forgotten_user_comes_back_as_somebody_new(client: TestClient, engine: FakeEngine, tmp_path: Path) -> None:
@@ -209,7 +189,7 @@ def kept(request_id: str = "r", **request: object) -> Kept:
 
 
 def test_a_page_for_nobody_is_a_session_of_its_own() -> None:
-    event = json.loads(impression(kept("r9"), 0, 20, 6).body)
+    event = json.loads(impression(kept("r9"), 0, [0], 6).body)
     assert event["session_id"] == "r9"
     assert "user_id" not in event
 
