@@ -17,7 +17,7 @@ def read_array(path: Path) -> NDArray[Any]:
     """A `.npy` file, mapped into memory. Raises ArtifactError for one that is missing, cut short or an object."""
     try:
         return _mapped(path)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError) as error:
         raise ArtifactError(path.name, f"a readable array; train again ({error})", place=str(path.parent)) from error
 
 
@@ -28,7 +28,7 @@ def _mapped(path: Path) -> NDArray[Any]:
             raise ValueError("not of version 1.0")
         shape, fortran, dtype = npy.read_array_header_1_0(file)
         if dtype.hasobject:
-            raise ValueError("objects are never read")
+            raise ValueError("Python objects are never read")
         offset = file.tell()
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     array: NDArray[Any] = np.ndarray(shape, dtype, content, offset, order="F" if fortran else "C")

@@ -172,7 +172,7 @@ PUBLISHED: dict[str, tuple[Break, tuple[str, ...]]] = {
     "neighbours that are a pickle": (lambda b: no_pickle(b / "covisit/weight.npy"), ("weight.npy", "Python objects")),
     "pages that are no table": (write("features/referred.parquet", b"PAR1"), ("referred.parquet",)),
     "users that are no list": (write("features/users.json", b"{}"), ("users.json", "list of users")),
-    "a bare pickle": (write("covisit/weight.npy", pickle.dumps({"a": 1})), ("covisit", "pickle")),
+    "a bare pickle": (write("covisit/weight.npy", pickle.dumps({"a": 1})), ("weight.npy", "magic string")),
     "neighbours of another size": (
         lambda b: np.save(b / "covisit/weight.npy", np.zeros((2, 2), np.float32)),
         ("neighbours.npy", "shape"),

@@ -119,7 +119,7 @@ GUARDS: list[tuple[str, object, Callable[[Bench], None]]] = [
     ("pipeline.console.Commands.invoke", click.Group.invoke, asked("split", "an unknown rule")),
     ("pipeline.logs.decode.problems", sound, event(items=shown(item_id="i1"))),
     ("pipeline.logs.importers.base._unfit", lambda *_: [], lambda bench: check_table("text in a number", bench.tmp)),
-    ("pipeline.logs.ingest._manifest", lambda *_: {}, lambda bench: check_over_a_file(bench.tmp)),
+    ("pipeline.logs.ingest.lasting", lambda *_: {}, lambda bench: check_over_a_file(bench.tmp)),
     ("pipeline.config.check_sections", nothing, configured("a misspelt section")),
     ("pipeline.artifacts.verify_files", nothing, verified("a flipped bit")),
     ("pipeline.artifacts.verify_files", nothing, verified("a file that leaves the part")),

@@ -35,5 +35,8 @@ def choose(fmt: str | None, sources: Sources) -> Importer:
     for importer in candidates:
         if importer.recognises(sources):
             return importer
-    wanted = "; ".join(f"{importer.name}: {importer.looks_for}" for importer in candidates)
-    raise InputError("source", f"files of a known format ({wanted})", place=place)
+    if fmt is not None:
+        raise InputError("source", f"files of a known format ({fmt}: {FORMATS[fmt].looks_for})", place=place)
+    named = ", ".join(importer.name for importer in candidates)
+    fix = f"files of a known format; name the one they should be, and it tells what it looks for: {named}, csv"
+    raise InputError("source", fix, place=place)
