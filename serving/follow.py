@@ -78,8 +78,11 @@ class Follower:
         """
         # Only where the bundle does not say what of the store it knows must the time of events tell.
         learn = self._engine.learn if self._first else self._engine.absorb
-        while stored := self._store.since(self.seq, _STEP):
+        more = True
+        while more and (stored := self._store.since(self.seq, _STEP)):
+            more = len(stored) == _STEP
             self.seq = stored[-1].seq
+            self.forgotten = self._store.forgotten()  # after the rows: who wrote one as a newcomer is known as such
             try:
                 frames, unreadable = to_frames(stored, self.forgotten)
                 self._metrics.absorb_failures.inc(unreadable)

@@ -5,7 +5,7 @@ Counted in arrays, a post at a time; the rates of the last hour ring by the boun
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from threading import Lock
@@ -22,6 +22,7 @@ from pipeline.logs.watch_config import WatchConfig
 
 Ints = NDArray[np.int64]
 Frames = Mapping[str, pl.DataFrame]
+Named = tuple[int, int]  # a request (hash), and when it was named, ms
 
 _QUICK: Final = ("view", "click")
 _COUNTS: Final = (
@@ -45,21 +46,25 @@ class Told:
     time: Ints
     times: Ints
 
+    @classmethod
+    def of(cls, named: Sequence[Named], times: Sequence[int]) -> "Told":
+        moments = np.array([moment for _, moment in named], dtype=np.int64)
+        return cls([request for request, _ in named], moments, np.array(times, dtype=np.int64))
+
+
+def named(feedback: pl.DataFrame) -> list[Named | None]:
+    """Of each row what it names, where it is a view or click that names a request: these follow their page within
+    minutes; a purchase may come when the page is no longer remembered."""
+    # Lists rather than expressions: of a post of one event, planning a query would be most of the work.
+    columns = zip(*(feedback[name].to_list() for name in ("action", "request_id", "time")), strict=True)
+    return [(hash(request), moment) if request and action in _QUICK else None for action, request, moment in columns]
+
 
 def told(frames: Frames) -> Told:
-    """Of the frames of a post, by type. Views and clicks follow their page within minutes; a purchase may come when the
-    page is no longer remembered."""
-    times = [frame["time"].to_numpy() for frame in frames.values()]
-    every = np.concatenate(times) if times else np.empty(0, dtype=np.int64)
+    """Of the frames of a post, by type."""
     feedback = frames.get("feedback")
-    if feedback is None:
-        return Told([], np.empty(0, dtype=np.int64), every)
-    # Lists rather than expressions: of a post of one event, planning a query would be most of the work.
-    columns = zip(
-        feedback["action"].to_list(), feedback["request_id"].to_list(), feedback["time"].to_list(), strict=True
-    )
-    named = [(hash(request), moment) for action, request, moment in columns if request and action in _QUICK]
-    return Told([request for request, _ in named], np.array([moment for _, moment in named], dtype=np.int64), every)
+    found = [name for name in named(feedback) if name] if feedback is not None else []
+    return Told.of(found, [moment for frame in frames.values() for moment in frame["time"].to_list()])
 
 
 class Joins(Collector):

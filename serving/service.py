@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pipeline.logs.store import Appended, EventStore, Forgotten, Row
 from serving.auth import Key
+from serving.door import Door
 from serving.events import stranger
 from serving.follow import Follower
 from serving.impressions import Impressions, impression
@@ -47,6 +48,7 @@ class Service:
         config = settings.serving
         self.settings, self.engine, self.metrics = settings, engine, metrics
         self.store = EventStore(settings.database_url)
+        self.door = Door(config.event_batch)
         slates = f"sqlite:///{settings.root / 'slates.db'}"
         self.slates = Slates(slates, config.slate_minutes * 60, config.slates)
         self.follower = Follower(engine, self.store, settings, metrics)

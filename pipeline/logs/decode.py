@@ -143,20 +143,20 @@ def _frames(events: Sequence[AnyEvent], rows: Sequence[int]) -> dict[str, pl.Dat
 
 
 def _frame(kind: str, events: Sequence[AnyEvent], rows: Sequence[int]) -> pl.DataFrame:
-    columns = [_column(name, dtype, events) for name, dtype in COLUMNS[kind].items() if name not in ("items", "shown")]
-    frame = pl.DataFrame([*columns, pl.Series("line", rows, dtype=pl.Int64)])
-    if kind == "impression":
-        frame = frame.with_columns(_lists("items", SHOWN, [e.items for e in events if isinstance(e, Impression)]))
-    if kind == "suggest":
-        frame = frame.with_columns(_lists("shown", SUGGESTED, [e.shown for e in events if isinstance(e, Suggest)]))
-    received = pl.col("received").fill_null(pl.col("time"))
-    return frame.with_columns(received).select(*COLUMNS[kind], "line")
+    columns = [_column(name, dtype, events) for name, dtype in COLUMNS[kind].items()]
+    return pl.DataFrame([*columns, pl.Series("line", rows, dtype=pl.Int64)])
 
 
 def _column(name: str, dtype: pl.DataType, events: Sequence[AnyEvent]) -> pl.Series:
+    if name == "items":
+        return _lists(name, SHOWN, [e.items for e in events if isinstance(e, Impression)])
+    if name == "shown":
+        return _lists(name, SUGGESTED, [e.shown for e in events if isinstance(e, Suggest)])
     values: list[object] = list(map(attrgetter(name), events))
+    if name == "received":
+        values = [e.time if v is None else v for e, v in zip(events, values, strict=True)]
     if name in ("time", "received"):
-        values = [t if t.__class__ is int or t is None else _to_ms(t) for t in values]
+        values = [t if t.__class__ is int else _to_ms(t) for t in values]
     elif name in _OBJECTS:
         values = [bytes(v).decode() for v in values if isinstance(v, msgspec.Raw)]
     return pl.Series(name, values, dtype=dtype)

@@ -35,21 +35,21 @@ from pipeline.logs.partitions import (
 from pipeline.logs.read import STATE
 
 HAPPENED: Final = ("impression", "feedback", "suggest")  # what a day holds; items, users, judgments are what is known
-_SEPARATOR: Final = "\x1f"
+SEPARATOR: Final = "\x1f"
 _TOKEN: Final = re.compile(r"""("(?:[^"\\]|\\.)*(?:"|\\?$))|[^\s,;:(){}\[\]"'`]+""")
 
 
 def stranger(user: str, forgotten: Forgotten) -> str:
     """The name of a user in logs and states: who was forgotten comes back as somebody new."""
     times = forgotten.times(user)
-    return f"{user}{_SEPARATOR}{times}" if times else user
+    return f"{user}{SEPARATOR}{times}" if times else user
 
 
 def is_gone(name: str, forgotten: Forgotten) -> bool:
     """Whether the name of a user in a log is of somebody who was forgotten since."""
     if forgotten.times(name):
         return True
-    user, separator, times = name.rpartition(_SEPARATOR)
+    user, separator, times = name.rpartition(SEPARATOR)
     return bool(separator) and times.isdecimal() and int(times) < forgotten.times(user)
 
 

@@ -22,7 +22,8 @@ def decode_stored(stored: Sequence[Stored], forgotten: Forgotten) -> Chunk:
     received = pl.Series("received", [row.received for row in stored], dtype=pl.Int64)
     frames = {}
     for kind, rows in chunk.frames.items():
-        frame = rows.with_columns(received=received.gather(rows["line"]))
+        own = received.gather(rows["line"])
+        frame = pl.DataFrame([own if column.name == "received" else column for column in rows])
         if forgotten and "user_id" in frame.columns:
             users = frame["user_id"].drop_nulls().unique()
             names = {user: name for user in users if (name := stranger(user, forgotten)) != user}

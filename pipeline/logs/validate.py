@@ -5,6 +5,7 @@ Importers and the wire share these, so a row is refused for the same reason wher
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import msgspec
 import polars as pl
@@ -30,19 +31,27 @@ class Reject:
 
 def problems(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
     """Per row the first `field` and `reason` that refuses it, both null where the row is sound. Shape [N, 2]."""
+    first, names = _judge(kind)
+    codes = frame.select(code=first).to_series()
+    if codes.null_count() == len(codes):
+        nothing = pl.Series("field", [None] * len(codes), dtype=pl.String)
+        return pl.DataFrame([nothing, nothing.alias("reason")])
+    return codes.to_frame().join(names, on="code", how="left", maintain_order="left").select("field", "reason")
+
+
+@cache  # of a post of one event, making the expression again would be half of the work
+def _judge(kind: str) -> tuple[pl.Expr, pl.DataFrame]:
+    """Per row the number of the first check that refuses it, and what the numbers say."""
     checks = list(_checks(kind))
     first = pl.coalesce(
         *(pl.when(bad).then(pl.lit(i, dtype=pl.Int32)) for i, (_, bad, _) in enumerate(checks)),
         pl.lit(None, dtype=pl.Int32),
     )
-    codes = frame.select(code=first).to_series()
-    if codes.null_count() == len(codes):
-        return pl.DataFrame({"field": [None] * len(codes), "reason": [None] * len(codes)}, schema=_PROBLEM)
     names = pl.DataFrame(
         {"code": range(len(checks)), "field": [c[0] for c in checks], "reason": [c[2] for c in checks]},
         schema={"code": pl.Int32(), **_PROBLEM},
     )
-    return codes.to_frame().join(names, on="code", how="left", maintain_order="left").select("field", "reason")
+    return first, names
 
 
 _PROBLEM: dict[str, pl.DataType] = {"field": pl.String(), "reason": pl.String()}

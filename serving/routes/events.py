@@ -1,11 +1,8 @@
 """Events: the one way in."""
 
-import asyncio
-
 from fastapi import Request, Response
 
 from serving.auth import Writer
-from serving.events import read_posted
 from serving.routes.base import Desk, answers, json, router
 from serving.service import now_ms
 from serving.shapes import Taken
@@ -29,9 +26,7 @@ async def post_events(request: Request, service: Desk, _: Writer) -> Response:
     503: it cannot be written. Then nothing was acknowledged: post the same events again, which are counted once.
     """
     body = await request.body()
-    config = service.settings.serving
-    received = None if service.settings.replay else now_ms()
-    posted = await asyncio.to_thread(read_posted, body, config.event_batch, received)
+    posted = await service.door.read(body, None if service.settings.replay else now_ms())
     appended = await service.take(posted.rows)
     counts = {"accepted": appended.accepted, "duplicate": appended.duplicates, "rejected": len(posted.rejected)}
     for outcome, count in counts.items():
