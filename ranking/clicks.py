@@ -61,13 +61,18 @@ def best_trust(found: Floats) -> float:
     """The trust in the scorer that orders best, or none when the requests cannot tell it from the rate alone.
 
     found: `[len(TRUSTS), R]` NDCG of each request. Few requests flatter a scorer, so the rate is kept while it is
-    behind by no more than one standard error of the paired difference (Breiman et al., 1984, 3.4.3).
+    behind by no more than one standard error of the paired difference (Breiman et al., 1984, 3.4.3); and a blend is
+    taken only where it is ahead of the scorer by more than that, since on candidates nobody was shown, which do not
+    judge here, the rate knows nothing of what is asked.
     """
-    if not found.shape[1]:
-        return TRUSTS[0]
-    best = int(np.argmax(found.mean(axis=1)))
-    ahead = found[best] - found[0]
-    return TRUSTS[best] if ahead.mean() > ahead.std() / np.sqrt(found.shape[1]) else TRUSTS[0]
+    rate, blended, full = found
+    trust, best = (TRUSTS[1], blended) if _clearly_ahead(blended, full) else (TRUSTS[2], full)
+    return trust if _clearly_ahead(best, rate) else TRUSTS[0]
+
+
+def _clearly_ahead(one: Floats, other: Floats) -> bool:
+    ahead = one - other
+    return bool(len(ahead) and ahead.mean() > ahead.std() / np.sqrt(len(ahead)))
 
 
 def click_metrics(rows: Rows, p: Floats, raw: Floats, have: tuple[str, ...], rate: str) -> dict[str, float]:

@@ -95,6 +95,8 @@ def test_the_best_blend_is_taken_unless_the_rate_alone_cannot_be_told_from_it() 
     near = sure.copy()
     near[2] = np.where(np.arange(50) < 26, 0.7, 0.31)
     assert best_trust(near) == 1.0  # its mean is 0.5128, which is far from the rate's 0.1
+    near[2] = np.where(np.arange(50) < 25, 0.7, 0.29)
+    assert best_trust(near) == 1.0  # its mean is 0.495: the blend's 0.5 is ahead by less than 0.205 / sqrt(50) = 0.029
     assert best_trust(np.empty((3, 0))) == 0.0
 
 
