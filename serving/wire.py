@@ -31,7 +31,7 @@ def _moment(value: object) -> object:
     return round(moment.timestamp() * 1000)
 
 
-Id = Annotated[str, Field(min_length=1, max_length=128)]
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00]*$")]  # U+0000 not every database keeps
 Text = Annotated[str, Field(max_length=512)]
 Moment = Annotated[
     int,
