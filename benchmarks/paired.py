@@ -7,6 +7,7 @@ is that of a paired bootstrap over subjects; p is two-sided.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def main() -> None:
     catalogue, segment = engine.state.catalogue, engine.state.segment
     known = log.everything().frame("feedback") if given.exclude_seen else None
     gains, windows = engine.state.gains, AttributionConfig().windows_ms
+    refuse_others(given.before, exclude_seen=given.exclude_seen)
+    refuse_others(given.after, exclude_seen=given.exclude_seen)
     runs = [pl.read_parquet(path) for path in (given.before, given.after)]
     for task in tasks_of(log, gains, windows, given.sample, Asking(catalogue, segment, None), known):
         sides = [measured(task, run, catalogue.dense) for run in runs]
@@ -51,6 +54,16 @@ def main() -> None:
             means = f"before {np.nanmean(before):.4f}  after {np.nanmean(after):.4f}"
             interval = f"{found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
             print(f"{task.mode:<7}{metric:<11} {means}  difference {interval}  p {found.p_value:.3f}  n {found.n}")
+
+
+def refuse_others(run: Path, *, exclude_seen: bool) -> None:
+    """A run is compared with one of another protocol sooner than one thinks: its report says what it was."""
+    report = run.with_name("report.json")
+    if not report.is_file():
+        raise SystemExit(f"{report}: the report of the run, which says how it was made, is not beside it")
+    seen = json.loads(report.read_text(encoding="utf-8"))["protocol"]["exclude_seen"]
+    if seen != exclude_seen:
+        raise SystemExit(f"{report}: exclude_seen is {seen}; give or leave out --exclude-seen, or evaluate again")
 
 
 def measured(task: Task, run: pl.DataFrame, dense: Callable[[pl.Series], NDArray[np.int32]]) -> Values:

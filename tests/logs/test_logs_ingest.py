@@ -246,7 +246,7 @@ def test_events_of_another_schema_are_refused(tmp_path: Path, manifest: str) -> 
 
 def test_an_unknown_source_names_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(InputError, match="tells what it looks for: movielens, .* mind"):
+    with pytest.raises(InputError, match=r"tells what it looks for: movielens, .* mind"):
         ingest(None, [tmp_path / "notes.txt"], tmp_path / "log")
     with pytest.raises(InputError, match="movielens: ratings"):
         ingest("movielens", [tmp_path / "notes.txt"], tmp_path / "log")
