@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
@@ -128,15 +129,13 @@ class Writer:
         group: list[_Job | None] = []
         rows = 0
         patience = None if self._clean_at == math.inf else max(0.0, self._clean_at - time.monotonic())
-        try:
+        with suppress(queue.Empty):  # the end of the group: nobody waits any more
             while rows < self._limits.group_rows:
                 job = self._jobs.get_nowait() if group else self._jobs.get(timeout=patience)
                 group.append(job)
                 if job is None:
                     break
                 rows += len(job.batch or ())
-        except queue.Empty:
-            pass
         return group
 
     def _tidy(self) -> None:

@@ -32,7 +32,7 @@ def test_a_compaction_killed_while_events_come_moves_each_once(tmp_path: Path) -
 
 
 def test_a_service_killed_under_load_keeps_what_it_answered(tiny_shop: Shop, tmp_path: Path) -> None:
-    tally = kill_services(tiny_shop.bundles, tmp_path / "root", f"sqlite:///{tmp_path}/root/events.db", 4, SEED)
+    tally = kill_services(tiny_shop.bundles, tmp_path / "data", f"sqlite:///{tmp_path / 'data' / 'events.db'}", 4, SEED)
     assert tally.kills >= 4
     assert not tally.unanswered
     assert set(tally.more) == {"answers 202"}

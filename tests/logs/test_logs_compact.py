@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,24 +16,6 @@ from pipeline.logs.ingest import ingest
 from pipeline.logs.partitions import locked, read_manifest
 from pipeline.logs.read import Log
 from pipeline.logs.store import EventStore
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    opened = EventStore(f"sqlite:///{tmp_path / 'events.db'}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "log"
-
-
-@pytest.fixture
-def bundles(tmp_path: Path) -> Path:
-    """One bundle that has learned all there is."""
-    return bundle(tmp_path / "bundles", NOW + DAY)
 
 
 def ids(log: Path) -> list[str]:

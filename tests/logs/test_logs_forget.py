@@ -1,16 +1,13 @@
 """Forgetting in logs: no byte of the user is left in any file, and nobody else loses one."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from compact_tools import (
     DAY,
-    NOW,
     TODAY,
     about,
-    bundle,
     click,
     holds,
     ingested,
@@ -34,23 +31,6 @@ from pipeline.logs.store import EventStore
 
 ANN = "ann-7d1e"  # an id that no other bytes spell
 OTHERS = [click("c2", "bob"), click("c3", None), page("p2", "bob"), page("p3", None), item("i1")]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    opened = EventStore(f"sqlite:///{tmp_path / 'events.db'}")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Path:
-    return tmp_path / "log"
-
-
-@pytest.fixture
-def bundles(tmp_path: Path) -> Path:
-    return bundle(tmp_path / "bundles", NOW + DAY)
 
 
 def forget(store: EventStore, log: Path, bundles: Path, *rewrite: Path) -> dict[str, dict[str, int]]:
