@@ -64,7 +64,7 @@ def _swap(draft: Path, target: Path) -> Path | None:
     if not target.exists():
         draft.rename(target)
         return None
-    if _exchanged(draft, target):
+    if exchanged(draft, target):
         return draft
     old = draft.with_name(f"{draft.name}.old")
     target.rename(old)
@@ -76,8 +76,8 @@ def _swap(draft: Path, target: Path) -> Path | None:
     return old
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    """Linux's renameat2 with RENAME_EXCHANGE."""
+def exchanged(one: Path, other: Path) -> bool:
+    """Whether two folders took each other's place in one step: Linux's renameat2 with RENAME_EXCHANGE."""
     try:
         exchange = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):

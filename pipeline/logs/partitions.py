@@ -5,7 +5,6 @@ that stay as they are become hard links, and then takes its place by renaming: a
 log it found. One job at a time works on a log.
 """
 
-import ctypes
 import fcntl
 import json
 import os
@@ -20,6 +19,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.errors import ArtifactError, InputError
+from pipeline.folders import exchanged
 from pipeline.logs.events import COLUMNS, SCHEMA, TYPES
 
 DAY_MS: Final = 86_400_000
@@ -221,20 +221,10 @@ def _replace(draft: Path, out: Path, old: Path) -> None:
     """At no moment is there no log, where the file system can exchange two folders; else for that of two renames."""
     if not out.exists():
         draft.rename(out)
-    elif not _exchanged(draft, out):
+    elif not exchanged(draft, out):
         out.rename(old)
         try:
             draft.rename(out)
         except BaseException:
             old.rename(out)
             raise
-
-
-def _exchanged(one: Path, other: Path) -> bool:
-    """Whether two folders took each other's place in one step: Linux's renameat2 with RENAME_EXCHANGE."""
-    try:
-        exchange = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
-        return False
-    here = ctypes.c_int(-100)  # AT_FDCWD
-    return bool(exchange(here, os.fsencode(one), here, os.fsencode(other), ctypes.c_uint(2)) == 0)

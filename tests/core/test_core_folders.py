@@ -21,7 +21,7 @@ def folder(path: Path, text: str) -> Path:
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_a_folder_takes_the_place_of_another(tmp_path: Path, exchanges: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not exchanges:
-        monkeypatch.setattr(folders, "_exchanged", lambda one, other: False)
+        monkeypatch.setattr(folders, "exchanged", lambda one, other: False)
     folder(tmp_path / "x", "old")
     folders.put(folder(tmp_path / "draft", "new"), tmp_path / "x")
     assert (tmp_path / "x/a").read_text() == "new"
@@ -38,7 +38,7 @@ def test_a_place_that_cannot_be_taken_stays_as_it_was(tmp_path: Path, monkeypatc
             raise OSError(errno.ENOSPC, "full")
         return rename(self, target)
 
-    monkeypatch.setattr(folders, "_exchanged", lambda one, other: False)
+    monkeypatch.setattr(folders, "exchanged", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", fails)
     with pytest.raises(OSError, match="full"):
         folders.put(draft, tmp_path / "x")

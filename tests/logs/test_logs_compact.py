@@ -216,7 +216,7 @@ STEPS = [
     (compacting, "grow"),
     (compacting, "expire"),
     (compacting, "write_manifest"),
-    (partitions, "_exchanged"),
+    (partitions, "exchanged"),
     (compacting, "forget_in"),
     (EventStore, "settled"),
     (EventStore, "release"),
@@ -268,7 +268,7 @@ def test_a_crash_at_any_step_leaves_the_old_log_or_the_new_one_and_the_next_run_
 def test_where_two_folders_cannot_be_exchanged_a_crash_between_two_renames_is_mended(
     store: EventStore, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(partitions, "_exchanged", lambda one, other: False)
+    monkeypatch.setattr(partitions, "exchanged", lambda one, other: False)
     take(store, click("c1"))
     compact(store, log, bundles=None)
     take(store, click("c2"))
