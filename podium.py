@@ -15,7 +15,7 @@ import click
 from pipeline.console import Commands, counted, duration, pairs, show
 from pipeline.progress import progress
 from pipeline.threads import configure_threads
-from serving import operations
+from serving import analysis, operations
 from serving.options import PATH, as_json, config_file
 
 
@@ -285,7 +285,7 @@ def init(path: Path) -> None:
     click.echo(f"wrote {path}")
 
 
-for command in operations.COMMANDS:
+for command in (*analysis.COMMANDS, *operations.COMMANDS):
     cli.add_command(command)
 
 
