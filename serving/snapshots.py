@@ -4,11 +4,13 @@ Parquet files, one folder a day of the requests, written after the answer throug
 """
 
 import asyncio
+import fcntl
 import hashlib
 import logging
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import compress
 from pathlib import Path
@@ -171,18 +173,31 @@ def write_whole(frame: pl.DataFrame, path: Path) -> None:
 
 def drop_before(folder: Path, first: date) -> None:
     """Remove the days before `first`. They are days of requests, so that a replay of an old log keeps its own."""
-    for day in folder.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"):
-        if day.name < first.isoformat():
-            shutil.rmtree(day)
+    with _alone(folder):
+        for day in folder.glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"):
+            if day.name < first.isoformat():
+                shutil.rmtree(day)
 
 
 def remove_subject(folder: Path, subject: str) -> None:
     """Write the files that mention a subject again without it; one that held nothing else goes."""
-    for path in snapshot_files(folder):
-        if not pl.scan_parquet(path).filter(pl.col("subject") == subject).select(pl.len()).collect().item():
-            continue
-        left = pl.read_parquet(path, memory_map=False).filter(pl.col("subject") != subject)
-        if len(left):
-            write_whole(left, path)
-        else:
-            path.unlink()
+    if not folder.exists():
+        return
+    with _alone(folder):
+        for path in snapshot_files(folder):
+            if not pl.scan_parquet(path).filter(pl.col("subject") == subject).select(pl.len()).collect().item():
+                continue
+            left = pl.read_parquet(path, memory_map=False).filter(pl.col("subject") != subject)
+            if len(left):
+                write_whole(left, path)
+            else:
+                path.unlink()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other worker changes or removes files meanwhile: it would write back whom we forget, or take a file from
+    under our reading. New files may appear."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
