@@ -14,6 +14,7 @@ from pipeline.config import load_section
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.fitted import Fitted
+from pipeline.features.memory import Memory
 from pipeline.features.plain import FeatureSet, names
 from pipeline.filters import NO_FILTERS
 from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
@@ -96,6 +97,16 @@ class Parts:
     @property
     def feature_names(self) -> tuple[str, ...]:
         return names(self.state.clock, self.state.declared)
+
+
+def with_own_memory(parts: Parts) -> Parts:
+    """What was read is shared, what is remembered of single moments is not."""
+    return replace(
+        parts,
+        features=replace(parts.features, memory=Memory(parts.features.fitted)),
+        popular=PopularIndex(parts.popular.config),
+        usual=PopularIndex(parts.usual.config),
+    )
 
 
 def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:

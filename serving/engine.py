@@ -20,7 +20,7 @@ from pipeline.prepare import Allow
 from pipeline.rules import Rule
 from pipeline.stage import Stage
 from pipeline.state import Frames, State
-from serving.assembly import Parts, cascades, open_parts, suggestion_cascades
+from serving.assembly import Parts, cascades, open_parts, suggestion_cascades, with_own_memory
 from serving.ports import Ahead, Ask, Slate, Still, SuggestAsk, Suggestion, Used
 from serving.present import facets, slate_of, suggestions_of
 
@@ -57,6 +57,10 @@ class Engine:
         other = copy(self)
         other._live = _Live.of(change(self.parts), self.state, self._live.rules)
         return other
+
+    def beside(self) -> "Engine":
+        """One of the same bundle and events that remembers for itself: for a thread that asks about other moments."""
+        return self.changed(with_own_memory)
 
     @property
     def bundle(self) -> Bundle:

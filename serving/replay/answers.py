@@ -1,7 +1,11 @@
 """Asking a cascade about many requests in batches, and what the stages did to what was relevant."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +17,8 @@ from serving.replay.labels import Labels
 from serving.replay.ports import ReplayEngine
 
 CHUNK = 256
+Part = TypeVar("Part")
+_THREADS = 4  # more would wait for the interpreter
 Progress = Callable[[str, int, int], None]  # what, requests done, requests in all
 
 
@@ -54,6 +60,18 @@ class Waterfall:
     found: dict[str, int] = field(default_factory=dict)
     passed: dict[str, list[int]] = field(default_factory=dict)
     retrieved: int = 0
+
+    def add(self, other: "Waterfall") -> None:
+        """Count another batch."""
+        self.asked += other.asked
+        self.allowed += other.allowed
+        self.retrieved += other.retrieved
+        for name, many in other.found.items():
+            self.found[name] = self.found.get(name, 0) + many
+        for name, (before, after) in other.passed.items():
+            step = self.passed.setdefault(name, [0, 0])
+            step[0] += before
+            step[1] += after
 
     def rows(self) -> list[dict[str, object]]:
         """The losses in order: what filters and availability refuse, what no channel finds, what a stage drops."""
@@ -124,6 +142,12 @@ class Answers:
     waterfall: Waterfall
     degraded: dict[str, int]
 
+    def add(self, other: "Answers") -> None:
+        """Count what happened to some more requests."""
+        self.waterfall.add(other.waterfall)
+        for stage, many in other.degraded.items():
+            self.degraded[stage] = self.degraded.get(stage, 0) + many
+
 
 def chunks(
     engine: ReplayEngine, asks: Sequence[Ask], name: str | None = None
@@ -141,22 +165,19 @@ def chunks(
 def answer(engine: ReplayEngine, asks: Sequence[Ask], labels: Labels, width: int, progress: Progress) -> Answers:
     """Run the served cascades over all requests. width: places kept of each slate."""
     final, scored, fused = (Slates.blank(len(asks), width) for _ in range(3))
-    choices = np.zeros(len(asks), dtype=np.int64)
-    waterfall, tie, done = Waterfall(), engine.state.catalogue.tie, 0
-    degraded: dict[str, int] = {}
-    for name, rows in chunks(engine, asks):
-        watcher = Watcher(_renumbered(labels, rows), waterfall)
-        outcome = engine.cascade(name).run(engine.batch([asks[row] for row in rows]), observe=watcher)
-        watcher.close(outcome.batch)
-        final.write(rows, outcome.batch)
-        scored.write(rows, _ordered(watcher.scored or outcome.batch, tie, width))
-        fused.write(rows, _ordered(watcher.fused or outcome.batch, tie, width))
-        choices[rows] = _choices(outcome.batch)
-        for stage in outcome.degraded:
-            degraded[stage] = degraded.get(stage, 0) + len(rows)
-        done += len(rows)
+    answers = Answers(final, scored, fused, np.zeros(len(asks), dtype=np.int64), Waterfall(), {})
+    done = 0
+
+    def work(own: ReplayEngine, name: str, rows: NDArray[np.intp]) -> tuple[int, Answers]:
+        part = replace(answers, waterfall=Waterfall(), degraded={})
+        _answer(own, name, [asks[row] for row in rows], rows, _renumbered(labels, rows), part)
+        return len(rows), part
+
+    for size, part in _each(engine, list(chunks(engine, asks)), work):
+        answers.add(part)
+        done += size
         progress("podium", done, len(asks))
-    return Answers(final, scored, fused, choices, waterfall, degraded)
+    return answers
 
 
 def answer_baseline(
@@ -164,12 +185,56 @@ def answer_baseline(
 ) -> Slates:
     """Run one baseline cascade over some requests."""
     slates, done = Slates.blank(len(asks), width), 0
-    for cascade, some in chunks(engine, [asks[row] for row in rows], name):
+
+    def work(own: ReplayEngine, cascade: str, some: NDArray[np.intp]) -> int:
         chosen = rows[some]
-        slates.write(chosen, engine.cascade(cascade).run(engine.batch([asks[row] for row in chosen])).batch)
-        done += len(some)
+        slates.write(chosen, own.cascade(cascade).run(own.batch([asks[row] for row in chosen])).batch)
+        return len(some)
+
+    for size in _each(engine, list(chunks(engine, [asks[row] for row in rows], name)), work):
+        done += size
         progress(name, done, len(rows))
     return slates
+
+
+def _each(
+    engine: ReplayEngine,
+    batches: Sequence[tuple[str, NDArray[np.intp]]],
+    work: Callable[[ReplayEngine, str, NDArray[np.intp]], Part],
+) -> Iterator[Part]:
+    """What `work` gives for each batch, in their order, computed on a few threads. Each has an engine to itself: what
+    an engine remembers of one moment would be thrown away for another's."""
+    threads = min(len(os.sched_getaffinity(0)), _THREADS, len(batches))
+    free: SimpleQueue[ReplayEngine] = SimpleQueue()
+    for number in range(threads):
+        free.put(engine.beside() if number else engine)
+
+    def run(batch: tuple[str, NDArray[np.intp]]) -> Part:
+        own = free.get()
+        try:
+            return work(own, *batch)
+        finally:
+            free.put(own)
+
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        yield from pool.map(run, batches)
+
+
+def _answer(
+    engine: ReplayEngine, name: str, asks: Sequence[Ask], rows: NDArray[np.intp], labels: Labels, into: Answers
+) -> None:
+    """One batch, which are the requests `rows` of all. labels: in the batch's numbering."""
+    tie = engine.state.catalogue.tie
+    watcher = Watcher(labels, into.waterfall)
+    outcome = engine.cascade(name).run(engine.batch(asks), observe=watcher)
+    watcher.close(outcome.batch)
+    width = into.final.item.shape[1]
+    into.final.write(rows, outcome.batch)
+    into.scored.write(rows, _ordered(watcher.scored or outcome.batch, tie, width))
+    into.fused.write(rows, _ordered(watcher.fused or outcome.batch, tie, width))
+    into.choices[rows] = _choices(outcome.batch)
+    for stage in outcome.degraded:
+        into.degraded[stage] = into.degraded.get(stage, 0) + len(rows)
 
 
 def _renumbered(labels: Labels, rows: NDArray[np.intp]) -> Labels:

@@ -21,6 +21,10 @@ class ReplayEngine(Protocol):
         """Make events known, as the service does when they arrive."""
         ...
 
+    def beside(self) -> "ReplayEngine":
+        """One of the same answers, for another thread."""
+        ...
+
     def batch(self, asks: Sequence[Ask]) -> Batch:
         """Requests as columns; with candidates where the asks bring items."""
         ...

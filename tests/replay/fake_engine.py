@@ -110,6 +110,9 @@ class FakeEngine:
         self.told.append({kind: len(rows) for kind, rows in events.items()})
         self.state = self.state.advance(events)
 
+    def beside(self) -> "FakeEngine":
+        return self
+
     def batch(self, asks: Sequence[Ask]) -> Batch:
         requests = {
             "id": np.array([ask.id for ask in asks], dtype=object),
