@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from pipeline.console import Commands, counted, duration, pairs, show
+from pipeline.errors import InputError
 from pipeline.progress import progress
 from pipeline.threads import configure_threads
 from serving import analysis, operations
@@ -35,14 +36,36 @@ def main() -> None:
 @click.option("--world", default="base", show_default=True, help="A shipped world, or FILE#NAME.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the world.")
 @click.option("--seed", type=int, help="Seed of the world.")
+@click.option("--rounds", type=int, help="The closed loop: so many rounds of serving, logging and training.")
+@click.option("--days-per-round", type=int, default=1, show_default=True, help="Simulated days of a round.")
+@click.option("--policy", type=PATH, help="The first round's bundle, of this world; else the shop's own logger.")
+@click.option("--explore", type=float, help="Share of requests with randomised pages.  [default: the world's]")
+@click.option("--explore-width", "width", type=int, default=64, show_default=True, help="Items these are drawn from.")
+@click.option("--hours", type=float, default=6.0, show_default=True, help="Between a bundle's moments of news.")
+@click.option("--no-retrain", is_flag=True, help="One bundle for all rounds.")
+@config_file
 @as_json
-def simulate(out: Path, world: str, overrides: tuple[str, ...], seed: int | None, json_: bool) -> None:
-    """Simulate a market: OUT/events (raw), OUT/log (ingested) and, apart, OUT/truth."""
-    from pipeline.logs.ingest import ingest as ingest_events
-    from pipeline.market.simulate import simulate as run
+def simulate(
+    out: Path, world: str, overrides: tuple[str, ...], seed: int | None, rounds: int | None, json_: bool, **loop: Any
+) -> None:
+    """Simulate a market: OUT/events (raw), OUT/log (ingested) and, apart, OUT/truth; or, with --rounds, a market that
+    a bundle answers: OUT/round-K/{events,log,truth}, OUT/log, OUT/bundles and what became of exposure and utility."""
     from pipeline.market.world import load_world
 
     chosen = load_world(world, pairs(overrides, "--set"), seed)
+    if rounds is not None:
+        from serving.loop import LoopOptions, run_loop
+
+        loop["retrain"] = not loop.pop("no_retrain")
+        with progress("simulate", quiet=json_) as report:
+            done = run_loop(chosen, out, LoopOptions(rounds, **loop), report)
+        show(done.values, json_, done.lines)
+        return
+    from pipeline.logs.ingest import ingest as ingest_events
+    from pipeline.market.simulate import simulate as run
+
+    if loop["policy"] is not None or loop["explore"] is not None or loop["no_retrain"]:
+        raise InputError("--rounds", "how many rounds; --policy, --explore and --no-retrain belong to them")
     with progress("simulate", quiet=json_) as report:
         market = run(chosen, out, report)
         report("ingest", 0.95)
@@ -133,7 +156,7 @@ def train(
 @cli.command()
 @click.option("--bundle", type=PATH, required=True, help="A bundle or a bundles root.")
 @click.option("--logs", type=PATH, required=True, help="The log to replay (of a split: its test side).")
-@click.option("--out", type=PATH, required=True, help="Where report.json, report.html and run.parquet go.")
+@click.option("--out", type=PATH, required=True, help="Where report.{json,html}, run.parquet, requests.parquet go.")
 @click.option("--history", type=PATH, multiple=True, help="More earlier logs, for logs not made by split.")
 @click.option("--state", type=click.Choice(["rolling", "frozen"]), default="rolling", show_default=True)
 @click.option("--stage", type=click.Choice(["retrieval", "ranking", "rerank"]), help="Evaluate one stage alone.")
@@ -141,8 +164,8 @@ def train(
 @click.option("--by", help="Report slices by this field of the impression, such as arm.")
 @click.option("--sample", type=int, help="Only that many requests, by hash of request_id.")
 @click.option("--truth", type=PATH, help="The truth of a simulated market: adds oracle and recovered.")
-@click.option("--baseline", type=PATH, help="Another bundle to compare with on the same requests.")
-@click.option("--gate", type=PATH, help="A gate file; ends with 3 when it is not passed.")
+@click.option("--baseline", type=PATH, help="Another bundle: what changed against it, on the same requests.")
+@click.option("--gate", type=PATH, help="What must hold (docs/evaluation.md); ends with 3 when it does not.")
 @config_file
 @as_json
 def evaluate(bundle: Path, logs: Path, out: Path, config: Path | None, json_: bool, **options: Any) -> None:
@@ -156,19 +179,32 @@ def evaluate(bundle: Path, logs: Path, out: Path, config: Path | None, json_: bo
 
 @cli.command()
 @click.option("--run", "run_file", type=PATH, required=True, help="A run: TREC text, Parquet or CSV.")
-@click.option("--qrels", type=PATH, required=True, help="Judgments: TREC text, Parquet or CSV.")
-@click.option("-m", "--metric", "metrics", multiple=True, required=True, help="ndcg@10, mrr, recall@100, ...")
+@click.option("--qrels", type=PATH, help="Judgments: TREC text, Parquet or CSV.  [default: the run's column grade]")
+@click.option("-m", "--metric", "metrics", multiple=True, required=True, help="ndcg@10, mrr, recall@100, gauc, ...")
+@click.option(
+    "--items", type=PATH, help="Category, topics, vector, popularity of items: for ild@10, alpha_ndcg@10, ..."
+)
 @click.option("--ties", type=click.Choice(["expected", "id", "trec"]), default="id", show_default=True)
 @click.option("--empty", type=click.Choice(["zero", "skip"]), default="zero", show_default=True)
 @click.option("--per-query", is_flag=True, help="Also the value of each query.")
+@click.option("--out", type=PATH, help="Write the value of each query here, as .parquet or .csv.")
 @as_json
 def metrics(
-    run_file: Path, qrels: Path, metrics: tuple[str, ...], ties: str, empty: str, per_query: bool, json_: bool
+    run_file: Path,
+    qrels: Path | None,
+    items: Path | None,
+    metrics: tuple[str, ...],
+    per_query: bool,
+    out: Path | None,
+    json_: bool,
+    **rules: Any,
 ) -> None:
     """Ranking metrics of any run file; no model of ours needed."""
-    from pipeline.metrics.runs import metrics_report
+    from pipeline.metrics.slate_report import report_with_slates
 
-    report = metrics_report(run_file, qrels, list(metrics), ties, empty)
+    report = report_with_slates(run_file, qrels, items, list(metrics), **rules)
+    if out is not None:
+        report.write_per_query(out)
     show(report.as_json(per_query=per_query), json_, lambda: report.lines(per_query=per_query))
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.features.plain import SURFACES
 from pipeline.metrics.binary import auc, expected_calibration_error, grouped_auc, log_loss, pcoc
-from ranking.bias import examination, position_ratios
+from pipeline.metrics.clicks.explored import examination, position_ratios
 from ranking.calibration import logit
 from ranking.model import blend, surfaces
 from ranking.parts import Parts, mean_ndcg, ndcgs

@@ -1,9 +1,11 @@
 """Who orders the pages. The market asks a policy; the shop's own logger is one, a trained bundle may be another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.market.catalogue import NONE, Ints
@@ -13,22 +15,40 @@ from pipeline.market.world import Floats, World
 
 
 @dataclass(frozen=True, slots=True)
-class Slate:
-    """`[R, depth]`: column of the pool at each position (`NONE` past the end) and how likely it was to stand there.
+class Requests:
+    """A block of R requests. pool: what the shop's own logger would consider; asked: makes what the log will say of
+    each request (`rows.request_rows`), which is all that a policy from outside may look at, with `visits.explored`."""
 
-    propensity: P(item here | request, items above); marginal: P(item here | request), NaN where unknown.
+    visits: Visits
+    pool: Pool
+    asked: Callable[[], pl.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """`[R, depth]`: the item at each position (`NONE` past the end) and how likely it was to stand there.
+
+    item: any of the catalogue, in the pool or not; propensity: P(item here | request, items above); marginal:
+    P(item here | request), NaN where unknown.
     """
 
-    column: Ints
+    item: Ints
     propensity: Floats
     marginal: Floats
 
 
 class Policy(Protocol):
-    """Orders the pools of a block of requests, `depth` items deep."""
+    """Answers a block of requests, `depth` items deep."""
 
-    def rank(self, visits: Visits, pool: Pool, depth: int, rng: np.random.Generator) -> Slate:
+    def rank(self, requests: Requests, depth: int, rng: np.random.Generator) -> Slate:
         """The slates, one a request."""
+
+
+class Listener(Policy, Protocol):
+    """A policy from outside, which knows what it has been told."""
+
+    def hear(self, lines: pl.Series) -> None:
+        """Events as they were delivered since the last call, as JSON lines; called before what comes later is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +58,20 @@ class LoggingPolicy:
     name: str
     exploration: str
 
-    def rank(self, visits: Visits, pool: Pool, depth: int, rng: np.random.Generator) -> Slate:
+    def rank(self, requests: Requests, depth: int, rng: np.random.Generator) -> Slate:
         """As declared. A logger that draws at random states the propensities of its draws on every page."""
+        visits, pool = requests.visits, requests.pool
         column = best(pool.score, depth)
         present = column != NONE
         place = np.broadcast_to(np.arange(depth), column.shape)
         if self.name == "random":
             left = np.maximum(pool.size[:, None] - place, 1)
-            return Slate(column, 1.0 / left, np.broadcast_to(1.0 / pool.size[:, None], column.shape))
+            marginal = np.broadcast_to(1.0 / pool.size[:, None], column.shape)
+            return Slate(_items(pool, column), 1.0 / left, marginal)
         shuffled, propensity, marginal = _explore(self.exploration, column, pool.score, rng)
         chosen = visits.explored[:, None]
         return Slate(
-            np.where(chosen, shuffled, column),
+            _items(pool, np.where(chosen, shuffled, column)),
             np.where(chosen & present, propensity, 1.0),
             np.where(chosen & present, marginal, 1.0),
         )
@@ -58,6 +80,11 @@ class LoggingPolicy:
 def logging_policy(world: World) -> LoggingPolicy:
     """The policy that a world declares."""
     return LoggingPolicy(world.logger, world.exploration)
+
+
+def _items(pool: Pool, column: Ints) -> Ints:
+    found: Ints = np.where(column == NONE, NONE, np.take_along_axis(pool.items, np.maximum(column, 0), axis=1))
+    return found
 
 
 def best(score: Floats, depth: int) -> Ints:

@@ -1,8 +1,8 @@
 """The candidates of each request: what the shop would consider, and others whose truth shows what it missed.
 
 Requests of one class (a query intent, a leaf for similar items, a mixture of leaves for recommendations) share a
-head: the items that the shop ranks first for the class. Only the head is ever shown; the rest of the pool is only
-judged.
+head: the items that the shop ranks first for the class. The shop's own logger shows only the head; the rest of the pool
+is only judged.
 """
 
 from dataclasses import dataclass
@@ -106,6 +106,22 @@ def gather(
     valid = (items != NONE) & (items != visits.seed[:, None]) & ~_repeated(items)
     padded = np.hstack([score, np.full(extra.shape, -np.inf)])
     return Pool(items, valid, np.where(valid, padded, -np.inf), size)
+
+
+def admit(pool: Pool, shown: Ints) -> tuple[Pool, Ints]:
+    """The pool with all that is shown, and the column of each shown item. shown: `[R, S]`, `NONE` = nothing.
+
+    A policy with a retrieval of its own shows what the shop would not have considered; it is judged all the same.
+    """
+    here = (pool.items[:, None, :] == shown[:, :, None]) & pool.valid[:, None, :]
+    column = np.where(here.any(axis=2), here.argmax(axis=2), NONE)
+    new = (shown != NONE) & (column == NONE)
+    if not new.any():
+        return pool, column
+    column = np.where(new, pool.items.shape[1] + np.arange(shown.shape[1]), column)
+    items = np.hstack([pool.items, np.where(new, shown, NONE)])
+    unscored = np.full(shown.shape, -np.inf)
+    return Pool(items, np.hstack([pool.valid, new]), np.hstack([pool.score, unscored]), pool.size), column
 
 
 def _offers(market: Market, words: Vocabulary) -> list[list[int]]:

@@ -26,7 +26,7 @@ ITEM = {
 USER = {"user_id": True, "attributes": False}
 IMPRESSION = {
     "request_id": True, "surface": True, "user_id": True, "session_id": True, "query": True, "context": False,
-    "items": False, "order": True, "page": False, "explored": False,
+    "items": False, "order": True, "page": False, "bundle": True, "explored": False,
 }  # fmt: skip
 FEEDBACK = {
     "user_id": True, "session_id": True, "item_id": True, "action": True, "request_id": True, "value": False,
@@ -42,6 +42,12 @@ def ids(letter: str, numbers: Ints, width: int) -> pl.Series:
 def item_ids(numbers: Ints) -> pl.Series:
     """Names of items."""
     return ids("i", numbers, 7)
+
+
+def item_numbers(names: pl.Series) -> Ints:
+    """The items of these names; `NONE` for a name that is no item's."""
+    numbers = names.str.extract(r"^i(\d{7,})$").cast(pl.Int64, strict=False)
+    return numbers.fill_null(NONE).to_numpy()
 
 
 def user_ids(numbers: Ints) -> pl.Series:
@@ -136,8 +142,35 @@ def subject_columns(visits: Visits) -> dict[str, pl.Series]:
     }
 
 
-def impression_rows(market: Market, visits: Visits, request_ids: pl.Series, pages: Pages) -> pl.DataFrame:
-    """One row a page, its shown items as JSON text."""
+def request_rows(market: Market, visits: Visits, request_ids: pl.Series) -> pl.DataFrame:
+    """What the log says of each request, whatever is shown: who asks, when, for what."""
+    return pl.DataFrame(
+        {
+            "request_id": request_ids,
+            "time": visits.time,
+            "surface": _words(SURFACES, visits.surface),
+            **subject_columns(visits),
+            "query": _queries(market.intents, visits),
+            "device": _words(DEVICES, visits.device),
+            "region": _words(REGIONS, market.shoppers.region[visits.who]),
+            "seed": item_ids(visits.seed).zip_with(
+                pl.Series(visits.surface == SIMILAR), pl.Series([None] * len(visits), dtype=pl.String())
+            ),
+        }
+    ).with_columns(
+        context=pl.concat_str(
+            pl.format('{{"device":"{}","region":"{}"', "device", "region"),
+            pl.format(',"item_id":"{}"', "seed"),
+            pl.lit("}"),
+            ignore_nulls=True,
+        )
+    )
+
+
+def impression_rows(
+    market: Market, visits: Visits, request_ids: pl.Series, pages: Pages, bundle: str | None = None
+) -> pl.DataFrame:
+    """One row a page, its shown items as JSON text. bundle: who ordered them, where it is not the shop itself."""
     request = pages.request
     owner = visits.take(request)
     shown, _ = np.nonzero(pages.present)
@@ -155,32 +188,14 @@ def impression_rows(market: Market, visits: Visits, request_ids: pl.Series, page
         .group_by("page", maintain_order=True)
         .agg(pl.col("entry").str.join(","))["entry"]
     )
-    names = request_ids.gather(request)
-    return pl.DataFrame(
-        {
-            "event_id": names + ":" + pl.Series(pages.number).cast(pl.String()),
-            "time": pages.time,
-            "request_id": names,
-            "surface": _words(SURFACES, owner.surface),
-            **subject_columns(owner),
-            "query": _queries(market.intents, owner),
-            "device": _words(DEVICES, owner.device),
-            "region": _words(REGIONS, market.shoppers.region[owner.who]),
-            "seed": item_ids(owner.seed).zip_with(
-                pl.Series(owner.surface == SIMILAR), pl.Series([None] * len(owner), dtype=pl.String())
-            ),
-            "items": "[" + items + "]",
-            "order": ["shown"] * len(owner),
-            "page": pages.number,
-            "explored": owner.explored,
-        }
-    ).with_columns(
-        context=pl.concat_str(
-            pl.format('{{"device":"{}","region":"{}"', "device", "region"),
-            pl.format(',"item_id":"{}"', "seed"),
-            pl.lit("}"),
-            ignore_nulls=True,
-        )
+    return request_rows(market, owner, request_ids.gather(request)).with_columns(
+        event_id=pl.col("request_id") + ":" + pl.Series(pages.number).cast(pl.String()),
+        time=pl.Series(pages.time),
+        items="[" + items + "]",
+        order=pl.lit("shown"),
+        page=pl.Series(pages.number),
+        bundle=pl.lit(bundle, pl.String()),
+        explored=pl.Series(owner.explored),
     )
 
 

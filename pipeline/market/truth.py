@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.market.catalogue import NONE, PRICE_TASTE, TASTES
+from pipeline.market.catalogue import NONE, PRICE_TASTE, TASTES, Ints
 from pipeline.market.pool import NEAR_LEAF, Pool, matching
 from pipeline.market.sessions import RECOMMEND, SEARCH, SURFACES, Market, Visits
 from pipeline.market.shelf import Stock
@@ -32,6 +32,7 @@ BLIND = 0.2  # chance of a click that ignores relevance
 WORTH = 0.5  # how differently equally relevant items convert
 PRICEY = 0.25  # how much less the dear items of a leaf convert
 CARTED = 0.45  # P(purchase | cart)
+_CELLS = 200_000  # (request, item) pairs judged at once: bounds memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,44 @@ def _taste(market: Market, stock: Stock, visits: Visits, pool: Pool) -> Floats:
     return taste
 
 
+def best_dcg(market: Market, stock: Stock, visits: Visits, depth: Ints) -> Floats:
+    """`[R]`: utility DCG, linear gain over log2(1 + rank), of the best `depth` items there are at each request.
+
+    What is sold out or has not come is left out. No policy shows better, unless a notice of the first was late.
+    """
+    catalogue = market.catalogue
+    offered = np.flatnonzero(~stock.sold_out)
+    most = int(depth.max(initial=1))
+    discount = 1.0 / np.log2(np.arange(most) + 2.0)
+    found = np.empty(len(visits))
+    step = max(1, _CELLS // max(len(offered), 1))
+    for start in range(0, len(visits), step):
+        rows = slice(start, start + step)
+        some = visits.take(rows)
+        items = np.broadcast_to(offered, (len(some), len(offered)))
+        here = catalogue.created[items] <= some.time[:, None]
+        every = Pool(items, here, np.zeros(items.shape), np.full(len(some), len(offered)))
+        utility = np.where(here, judge(market, stock, some, every).utility, 0.0)
+        top = -np.sort(-utility, axis=1)[:, :most] * (np.arange(most) < depth[rows, None])
+        found[rows] = top @ discount[: top.shape[1]]
+    return found
+
+
+def shown_dcg(truth: Truth, columns: Ints, depth: Ints) -> Floats:
+    """`[R]`: the same of the first `depth` items shown. columns: of the pool `[R, S]`, `NONE` = nothing."""
+    place = np.arange(columns.shape[1])
+    utility = np.take_along_axis(truth.utility, np.maximum(columns, 0), axis=1)
+    seen = (columns != NONE) & (place < depth[:, None])
+    dcg: Floats = (utility * seen) @ (1.0 / np.log2(place + 2.0))
+    return dcg
+
+
 class TruthFiles:
-    """Writes `relevance.parquet` and `utility.parquet` block by block, and `examination.parquet`."""
+    """Writes `relevance.parquet` and `utility.parquet` block by block. item_ids: of all items; there may come more."""
 
     def __init__(self, folder: Path, item_ids: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._item_ids = np.array(item_ids, dtype=object)
+        self.item_ids = np.array(item_ids, dtype=object)
         self._writers = {
             name: pq.ParquetWriter(folder / f"{name}.parquet", _schema(name), compression="zstd", store_schema=False)
             for name in ("relevance", "utility")
@@ -112,11 +145,11 @@ class TruthFiles:
         """One block: a row for each valid candidate."""
         rows, _ = np.nonzero(pool.valid)
         items = pool.items[pool.valid]
-        present = np.zeros(len(self._item_ids), dtype=bool)
+        present = np.zeros(len(self.item_ids), dtype=bool)
         present[items] = True
         dense = (np.cumsum(present) - 1)[items].astype(np.int32)
         requests = pa.DictionaryArray.from_arrays(rows.astype(np.int32), pa.array(request_ids, pa.string()))
-        item = pa.DictionaryArray.from_arrays(dense, pa.array(self._item_ids[present], pa.string()))
+        item = pa.DictionaryArray.from_arrays(dense, pa.array(self.item_ids[present], pa.string()))
         for name, values in (("relevance", truth.relevance), ("utility", truth.utility)):
             column = pa.array(np.round(values[pool.valid], 5).astype(np.float32))
             self._writers[name].write_table(pa.Table.from_arrays([requests, item, column], schema=_schema(name)))
@@ -125,6 +158,24 @@ class TruthFiles:
         """Finish the files."""
         for writer in self._writers.values():
             writer.close()
+
+
+class WorthFile:
+    """Writes `worth.parquet` {request_id, explored, dcg, best}: what was shown, in utility DCG, and for some requests
+    what the best page would have been."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "worth.parquet"
+        self._parts: list[pl.DataFrame] = []
+
+    def add(self, request_ids: pl.Series, explored: NDArray[np.bool_], dcg: Floats, best: Floats) -> None:
+        """One block; best: NaN where it is not known."""
+        columns = {"request_id": request_ids, "explored": explored, "dcg": dcg, "best": pl.Series(best).fill_nan(None)}
+        self._parts.append(pl.DataFrame(columns))
+
+    def close(self) -> None:
+        """Write the file."""
+        pl.concat(self._parts).write_parquet(self._path)
 
 
 def write_examination(folder: Path, world: World) -> None:

@@ -3,7 +3,7 @@
 No value holds a character that JSON escapes: the market's words are plain, its ids are letters and digits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,24 +48,33 @@ def delivered(world: World, rows: pl.DataFrame, rng: np.random.Generator) -> pl.
 class EventFiles:
     """`part-DAY.jsonl`: each day's file holds what was received that day, in order; what is to come waits."""
 
-    def __init__(self, folder: Path, world: World, rng: np.random.Generator) -> None:
+    def __init__(
+        self, folder: Path, world: World, rng: np.random.Generator, waiting: Sequence[pl.DataFrame] = ()
+    ) -> None:
+        """waiting: what an earlier day left to be delivered, as `self.waiting` held it."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._world, self._rng = folder, world, rng
-        self._waiting: list[pl.DataFrame] = []
+        self.waiting, self._untold = list(waiting), list(waiting)
         self.written = 0
 
     def add(self, lines: pl.DataFrame) -> None:
         """Lines to be delivered, a share of them twice."""
         again = self._rng.random(len(lines)) < self._world.duplicates
-        self._waiting += [lines, lines.filter(pl.Series(again))]
+        self.waiting += [lines, lines.filter(pl.Series(again))]
+        self._untold += self.waiting[-2:]
 
-    def flush(self, day: int) -> None:
+    def told(self, moment: int) -> pl.Series:
+        """The lines received before the moment that no earlier call has told, in order of delivery."""
+        untold = pl.concat(self._untold).sort("received", maintain_order=True)
+        come = untold["received"].search_sorted(moment)
+        self._untold = [untold[come:]]
+        return untold["line"][:come]
+
+    def flush(self, day: int, *, last: bool) -> None:
         """Write the day's file; the last day takes everything that is left."""
-        waiting = pl.concat(self._waiting).sort("received", maintain_order=True)
-        due = len(waiting)
-        if day < self._world.days - 1:
-            due = waiting["received"].search_sorted(START + (day + 1) * DAY)
-        self._waiting = [waiting[due:]]
+        waiting = pl.concat(self.waiting).sort("received", maintain_order=True)
+        due = len(waiting) if last else waiting["received"].search_sorted(START + (day + 1) * DAY)
+        self.waiting = [waiting[due:]]
         self.written += due
         with (self._folder / f"part-{day:03d}.jsonl").open("wb") as file:
             for block in waiting[:due].iter_slices(50_000):

@@ -48,10 +48,32 @@ def grouped_auc(labels: Numbers, predictions: Numbers, groups: Numbers) -> float
     return float(np.average(values[defined], weights=sizes[defined])) if defined.any() else float("nan")
 
 
+def win_shares(labels: Numbers, predictions: Numbers) -> Floats:
+    """Of a positive the share of negatives it scores above, of a negative the share of positives above it `[n]`.
+
+    Ties count half. Their mean over the positives, and over the negatives, is the AUC; nan without other labels.
+    """
+    positive = np.asarray(labels) > 0
+    shares = np.full(len(positive), np.nan)
+    ordered = [np.sort(predictions[positive]), np.sort(predictions[~positive])]
+    for mine, other in ((positive, ordered[1]), (~positive, ordered[0])):
+        if len(other):
+            below = np.searchsorted(other, predictions[mine], "left")
+            upto = np.searchsorted(other, predictions[mine], "right")
+            shares[mine] = (below + upto) / (2 * len(other))
+    shares[~positive] = 1.0 - shares[~positive]
+    return shares
+
+
 def log_loss(labels: Numbers, predictions: Numbers) -> float:
     """Mean of `-log P(label)`, predictions clipped to [1e-15, 1 - 1e-15]; nan without rows."""
+    return _mean(log_losses(labels, predictions))
+
+
+def log_losses(labels: Numbers, predictions: Numbers) -> Floats:
+    """Each row's term of `log_loss` `[n]`."""
     p = np.clip(np.asarray(predictions, dtype=np.float64), SMALLEST, 1 - SMALLEST)
-    return _mean(-np.where(labels > 0, np.log(p), np.log1p(-p)))
+    return -np.where(np.asarray(labels) > 0, np.log(p), np.log1p(-p))
 
 
 def brier(labels: Numbers, predictions: Numbers) -> float:
@@ -68,10 +90,17 @@ def expected_calibration_error(labels: Numbers, predictions: Numbers, bins: int 
     predictions = np.asarray(predictions, dtype=np.float64)
     if not len(predictions):
         return float("nan")
-    edges = np.sort(predictions)[np.arange(1, bins) * len(predictions) // bins]
-    place = np.searchsorted(edges, predictions, side="right")
+    place = equal_bins(predictions, bins)
     gap = np.bincount(place, weights=predictions - labels, minlength=bins)
     return float(np.abs(gap).sum() / len(predictions))
+
+
+def equal_bins(predictions: Numbers, bins: int) -> NDArray[np.int64]:
+    """The bin of each row `[n]`: equally many rows a bin, but equal predictions share one."""
+    if not len(predictions):
+        return np.zeros(0, dtype=np.int64)
+    edges = np.sort(predictions)[np.arange(1, bins) * len(predictions) // bins]
+    return np.searchsorted(edges, predictions, side="right")
 
 
 def pcoc(labels: Numbers, predictions: Numbers) -> float:

@@ -1,7 +1,8 @@
-"""How sure a mean is: percentile bootstrap of one system, and of the paired difference of two.
+"""How sure a mean is: intervals of one system, tests of the paired difference of two.
 
-Resampling is by value (a request), or by group (a user) when values of one group depend on each other.
-All draws come from the seed: the same values give the same interval.
+Three ways, which docs/statistics.md compares: Student's t, sign flips (the paired permutation test), and the
+percentile bootstrap. Each takes values as independent (requests), or whole groups of them (a user's requests)
+when values of one group depend on each other. All draws come from the seed: the same values give the same answer.
 """
 
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.metrics.distributions import t_quantile, t_tail
+from pipeline.metrics.flips import FLIPS, flip_p_value
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -44,12 +48,10 @@ def bootstrap_interval(values: Numbers, seed: int, groups: Numbers | None = None
 
     groups `[n]`: whole groups are drawn, and the mean stays the mean over values.
     """
-    values = np.asarray(values, dtype=np.float64)
-    known = ~np.isnan(values)
-    values = values[known]
+    values, groups = _known(np.asarray(values, dtype=np.float64), groups)
     if not len(values):
         return Interval(float("nan"), float("nan"), float("nan"), 0)
-    means = _resampled_means(values, None if groups is None else np.asarray(groups)[known], seed, draws)
+    means = _resampled_means(values, groups, seed, draws)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high), len(values))
 
@@ -62,16 +64,78 @@ def paired_bootstrap(
     The p value is twice the smaller share of resampled differences on either side of 0, the observed one
     counted in (Davison & Hinkley 1997, section 4.2), so it is never below 2 / (draws + 1).
     """
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    known = ~np.isnan(difference)
-    difference = difference[known]
+    difference, groups = _known(_minus(a, b), groups)
     if not len(difference):
         return Difference(float("nan"), float("nan"), float("nan"), float("nan"), 0)
-    means = _resampled_means(difference, None if groups is None else np.asarray(groups)[known], seed, draws)
+    means = _resampled_means(difference, groups, seed, draws)
     low, high = np.quantile(means, [0.025, 0.975])
     tail = min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
     p_value = min(1.0, 2 * (1 + tail) / (draws + 1))
     return Difference(float(difference.mean()), float(low), float(high), p_value, len(difference))
+
+
+def t_interval(values: Numbers, groups: Numbers | None = None, level: float = 0.95) -> Interval:
+    """Student's interval of the mean of `values` `[n]`; nan values are left out. groups `[n]`: see `mean_error`."""
+    values, groups = _known(np.asarray(values, dtype=np.float64), groups)
+    return Interval(*_t_bounds(values, groups, level), len(values))
+
+
+def paired_t(a: Numbers, b: Numbers, groups: Numbers | None = None) -> Difference:
+    """Student's paired test (1908) of the mean of a - b, both `[n]`; a pair with a nan is left out.
+
+    groups `[n]`: see `mean_error`. p is nan with fewer than two groups.
+    """
+    difference, groups = _known(_minus(a, b), groups)
+    mean, low, high = _t_bounds(difference, groups, 0.95)
+    error, dof = mean_error(difference, groups)
+    if not dof > 0:
+        p_value = float("nan")
+    elif error > 0:
+        p_value = t_tail(mean / error, dof)
+    else:
+        p_value = float(mean == 0.0)
+    return Difference(mean, low, high, p_value, len(difference))
+
+
+def paired_permutation(
+    a: Numbers, b: Numbers, seed: int, groups: Numbers | None = None, flips: int = FLIPS
+) -> Difference:
+    """Fisher's randomisation test (1935; in retrieval: Smucker, Allan & Carterette 2007) of the mean of a - b.
+
+    Had the two systems been alike, each difference could as well have the other sign: p is the share of sign
+    patterns with as large a mean; with groups `[n]` the differences of a group turn together. A pair with a nan is
+    left out. The interval is Student's: the flips give none.
+    """
+    difference, groups = _known(_minus(a, b), groups)
+    mean, low, high = _t_bounds(difference, groups, 0.95)
+    if not len(difference):
+        return Difference(mean, low, high, float("nan"), 0)
+    total = difference if groups is None else _totals(difference, groups)[0]
+    return Difference(mean, low, high, flip_p_value(total, seed, flips), len(difference))
+
+
+def mean_error(values: Numbers, groups: Numbers | None = None) -> tuple[float, float]:
+    """Standard error of the mean of `values` `[n]` without nan, and its degrees of freedom; (nan, 0) below two groups.
+
+    With groups the variance is that of group totals (Liang & Zeger 1986), made unbiased for independent values, and
+    the degrees are Satterthwaite's for it (Bell & McCaffrey 2002), here in closed form: G - 1 for G groups of one
+    size, fewer when a few groups hold most values. Without groups: n - 1.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    n = len(values)
+    if n < 2:
+        return float("nan"), 0.0
+    apart = values - values.mean()
+    if groups is None:
+        return float(np.sqrt(np.sum(apart**2) / (n - 1) / n)), n - 1.0
+    total, size = _totals(apart, groups)
+    share = size / n
+    # The residual totals' covariance is n (diag(share) - share share'): its trace, and that of its square.
+    trace = 1.0 - np.sum(share**2)
+    square = np.sum(share**2) - 2.0 * np.sum(share**3) + np.sum(share**2) ** 2
+    if len(size) < 2:
+        return float("nan"), 0.0
+    return float(np.sqrt(np.sum(total**2) / trace) / n), float(trace**2 / square)
 
 
 def standard_error(values: Numbers, groups: Numbers | None = None) -> float:
@@ -88,12 +152,35 @@ def standard_error(values: Numbers, groups: Numbers | None = None) -> float:
     return float(np.sqrt(np.sum(together**2) + np.sum(apart[alone] ** 2)) / len(apart))
 
 
+def _minus(a: Numbers, b: Numbers) -> Floats:
+    return np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+
+
+def _known(values: Floats, groups: Numbers | None) -> tuple[Floats, Numbers | None]:
+    """Without the nan values."""
+    known = ~np.isnan(values)
+    return values[known], None if groups is None else np.asarray(groups)[known]
+
+
+def _totals(values: Floats, groups: Numbers) -> tuple[Floats, NDArray[np.intp]]:
+    """Of each group `[G]`: the sum of its values, and how many they are."""
+    _, group = np.unique(groups, return_inverse=True)
+    return np.bincount(group, weights=values).astype(np.float64, copy=False), np.bincount(group)
+
+
+def _t_bounds(values: Floats, groups: Numbers | None, level: float) -> tuple[float, float, float]:
+    """Mean, low and high; the bounds are nan with fewer than two groups."""
+    mean = float(values.mean()) if len(values) else float("nan")
+    error, dof = mean_error(values, groups)
+    half = t_quantile((1.0 + level) / 2.0, dof) * error if dof > 0 else float("nan")
+    return mean, mean - half, mean + half
+
+
 def _resampled_means(values: Floats, groups: Numbers | None, seed: int, draws: int) -> Floats:
     """Means `[draws]` of samples drawn with replacement."""
     if groups is None:
         return np.concatenate([values[rows].mean(axis=1) for rows in _samples(len(values), seed, draws)])
-    _, group = np.unique(groups, return_inverse=True)
-    total, size = np.bincount(group, weights=values), np.bincount(group)
+    total, size = _totals(values, groups)
     samples = _samples(len(size), seed, draws)
     return np.concatenate([total[rows].sum(axis=1) / size[rows].sum(axis=1) for rows in samples])
 

@@ -1,190 +1,180 @@
-"""Runs (what a system ranked) and qrels (what was judged), read from files or data frames and checked.
+"""Runs (what a system ranked), qrels (what was judged), and both in one table: read and checked.
 
-A file is Parquet (`.parquet`), CSV with a header (`.csv`), or else TREC text with fields apart by blanks: a
-run has `qid Q0 docno rank score tag`, where, as in trec_eval, the score orders and the rank is not read;
-qrels have `qid 0 docno grade`. Text is UTF-8 and may be compressed (`.gz`). In tables the first name present
-counts of those in `QUERY`, `ITEM`, `SCORE` or `GRADE`; other columns are not read.
+A source is a path (`pipeline.metrics.files`) or a Polars or pandas frame. A TREC run has `qid Q0 docno rank
+score tag`, where, as in trec_eval, the score orders and the rank is not read; qrels have `qid 0 docno grade`.
+In tables the first name present counts of those in `QUERY`, `ITEM`, `SCORE`, `GRADE` or `GROUP`; other
+columns are not read.
 """
 
-import gzip
-import re
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Final, Union
 
 import polars as pl
 
 from pipeline.errors import InputError
+from pipeline.metrics.files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Source = Union[str, Path, pl.DataFrame, "pd.DataFrame"]
 
-QUERY = ("request_id", "query_id", "qid")
-ITEM = ("item_id", "docno", "doc_id")
-SCORE = ("score",)
-GRADE = ("grade", "label", "relevance")
-TREC_RUN = ("query_id", "Q0", "item_id", "rank", "score", "tag")
-TREC_QRELS = ("query_id", "iteration", "item_id", "grade")
+QUERY: Final = ("request_id", "query_id", "qid")
+ITEM: Final = ("item_id", "docno", "doc_id")
+SCORE: Final = ("score",)
+GRADE: Final = ("grade", "label", "relevance")
+GROUP: Final = ("group",)
+TREC_RUN: Final = ("query_id", "Q0", "item_id", "rank", "score", "tag")
+TREC_QRELS: Final = ("query_id", "iteration", "item_id", "grade")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """frame: query_id and item_id (strings), value (float64), row (0-based in the source).
+    """frame: query_id, item_id and what else was read of score, grade (float64) and group.
 
-    name and unit say how an error names a row; first is the number of row 0 (2 under a CSV header).
+    name and unit say how an error names a row; first is the number of row 0 (2 under a CSV header); rows:
+    where in the source the frame's rows stood, None when none was left out.
     """
 
     frame: pl.DataFrame
     name: str
     unit: str
     first: int
+    rows: pl.Series | None = None
 
     def place(self, row: int) -> str:
-        """How an error names a row: `run.txt, line 3`."""
-        return f"{self.name}, {self.unit} {row + self.first}"
+        """How an error names a row of the frame: `run.txt, line 3`."""
+        return f"{self.name}, {self.unit} {self.first + (row if self.rows is None else self.rows[row])}"
 
-    def repeated(self, query_id: str, item_id: str) -> InputError:
+    def repeated(self, query_id: object, item_id: object) -> InputError:
         """The error for an item that stands twice under a query; names the second time."""
-        same = (pl.col("query_id") == query_id) & (pl.col("item_id") == item_id)
-        row = self.frame.filter(same)["row"].sort()[1]
-        return InputError(
-            "item", "each item once a query; remove one", place=self.place(row), received=(query_id, item_id)
-        )
+        same = (pl.col("query_id") == pl.lit(query_id)) & (pl.col("item_id") == pl.lit(item_id))
+        row = self.frame.select(pl.arg_where(same)).to_series()[1]
+        expected = "each item once a query; remove one"
+        return InputError("item", expected, place=self.place(row), received=(query_id, item_id))
 
 
 def read_run(source: Source) -> Listing:
-    """Read a run: value is the score. Raises InputError naming file and line for anything that is not one."""
-    run = _read(source, "run", TREC_RUN, SCORE)
-    _refuse(run, pl.col("value").is_nan(), "score", "a number, not nan", "value")
-    return run
+    """Read a run. Raises InputError naming file and line for anything that is not one."""
+    return _scored(_read(source, "run", TREC_RUN, {"score": SCORE}))
 
 
 def read_qrels(source: Source) -> Listing:
-    """Read judgments: value is the grade. Raises InputError naming file and line for anything else."""
-    qrels = _read(source, "qrels", TREC_QRELS, GRADE)
-    _refuse(qrels, ~pl.col("value").is_finite(), "grade", "a finite number", "value")
+    """Read judgments. Raises InputError naming file and line for anything else."""
+    qrels = _read(source, "qrels", TREC_QRELS, {"grade": GRADE})
+    _refuse(qrels, pl.col("grade").is_null(), "grade", "a number in every row", "grade")
     return qrels
 
 
-def _read(source: Source, kind: str, trec: tuple[str, ...], value: tuple[str, ...]) -> Listing:
-    if isinstance(source, str | Path):
-        raw = _read_file(Path(source), trec)
-    elif isinstance(source, pl.DataFrame):
-        raw = Listing(source, kind, "row", 0)
-    else:
-        raw = Listing(pl.from_pandas(source, nan_to_null=False), kind, "row", 0)
+def read_judged(source: Source) -> Listing:
+    """Read score and grade side by side; a null score was not retrieved, a null grade not judged.
+
+    Ids stay as they are, and item_id may be missing.
+    """
+    return _read(source, "judged run", (), {"score": SCORE, "grade": GRADE}, side_by_side=True)
+
+
+def refuse_outside(run: Listing) -> None:
+    """Raise InputError for a score that is no probability."""
+    _refuse(run, ~pl.col("score").is_between(0, 1), "score", "a probability, from 0 to 1, for this metric", "score")
+
+
+def _scored(run: Listing) -> Listing:
+    _refuse(run, pl.col("score").is_null(), "score", "a number in every row", "score")
+    return run
+
+
+def _read(
+    source: Source,
+    kind: str,
+    trec: tuple[str, ...],
+    values: dict[str, tuple[str, ...]],
+    *,
+    side_by_side: bool = False,
+) -> Listing:
+    raw = _opened(source, kind, trec)
     if raw.frame.is_empty():
         raise InputError(kind, "at least one row", place=raw.name)
-    names = [_column(raw, choices) for choices in (QUERY, ITEM, value)]
-    return _checked(raw, *names)
+    names = {"query_id": _column(raw, QUERY)}
+    if not side_by_side or any(name in raw.frame.columns for name in ITEM):
+        names["item_id"] = _column(raw, ITEM)
+    ids = len(names)
+    names |= {name: _column(raw, choices) for name, choices in values.items()}
+    if "score" in values and GROUP[0] in raw.frame.columns:
+        names["group"] = GROUP[0]
+    listing = _without_blank_rows(raw, names)
+    for name in list(names)[:ids]:
+        listing = _identified(listing, name, names[name], as_text=not side_by_side)
+    for name in values:
+        listing = _numbered(listing, name, names[name])
+    return listing
+
+
+def _opened(source: Source, kind: str, trec: tuple[str, ...]) -> Listing:
+    if isinstance(source, str | Path):
+        if not trec and Path(source).name.removesuffix(".gz").rpartition(".")[2] not in ("parquet", "csv"):
+            raise InputError("qrels", "judgments of its own for TREC text", place=str(source))
+        frame, unit, first = read_table(Path(source), trec)
+        return Listing(frame, str(source), unit, first)
+    if isinstance(source, pl.DataFrame):
+        return Listing(source, kind, "row", 0)
+    try:
+        return Listing(pl.from_pandas(source, nan_to_null=False), kind, "row", 0)
+    except Exception as error:  # what Arrow says of a column it cannot hold comes in many classes
+        expected = f"a path, or a Polars or pandas frame of text and numbers ({error})"
+        raise InputError(kind, expected, received=type(source).__name__) from error
 
 
 def _column(raw: Listing, choices: Sequence[str]) -> str:
     for name in choices:
         if name in raw.frame.columns:
             return name
-    raise InputError(
-        "columns", f"one named {' or '.join(choices)}", place=raw.name, received=", ".join(raw.frame.columns)
-    )
+    expected = f"one named {' or '.join(choices)}"
+    raise InputError("columns", expected, place=raw.name, received=", ".join(raw.frame.columns))
 
 
-def _checked(raw: Listing, query: str, item: str, value: str) -> Listing:
-    """The three columns, renamed and typed, each row proved."""
-    for name in (query, item):
-        if raw.frame[name].dtype.is_float() or raw.frame[name].dtype.is_nested():
-            raise InputError(name, "strings or whole numbers; nothing else names an item", place=raw.name)
-    if not (raw.frame[value].dtype.is_numeric() or raw.frame[value].dtype in (pl.String, pl.Null)):
-        raise InputError(value, "a column of numbers", place=raw.name, received=str(raw.frame[value].dtype))
-    number = pl.col(value)
-    if raw.frame[value].dtype == pl.String:
-        number = number.str.strip_chars()
-    frame = raw.frame.with_row_index("row").filter(~pl.all_horizontal(pl.col(query, item, value).is_null()))
-    typed = frame.select(
-        pl.col(query).cast(pl.String).alias("query_id"),
-        pl.col(item).cast(pl.String).alias("item_id"),
-        number.cast(pl.Float64, strict=False).alias("value"),
-        pl.col(value).alias("received"),
-        "row",
-    )
-    listing = Listing(typed, raw.name, raw.unit, raw.first)
-    _refuse(listing, pl.col("query_id").is_null(), query, "an id in every row", "query_id")
-    _refuse(listing, pl.col("item_id").is_null(), item, "an id in every row", "item_id")
-    _refuse(listing, pl.col("value").is_null(), value, "a number in every row", "received")
-    return Listing(typed.drop("received"), raw.name, raw.unit, raw.first)
+def _without_blank_rows(raw: Listing, names: dict[str, str]) -> Listing:
+    frame = raw.frame.select(pl.col(of).alias(name) for name, of in names.items())
+    if not all(frame[name].null_count() for name in names):
+        return replace(raw, frame=frame)
+    kept = frame.select(pl.arg_where(~pl.all_horizontal(pl.all().is_null()))).to_series()
+    return replace(raw, frame=frame[kept], rows=kept)
 
 
-def _refuse(listing: Listing, bad: pl.Expr, field: str, expected: str, shown: str) -> None:
-    rows = listing.frame.filter(bad).head(1)
-    if rows.height:
-        raise InputError(field, expected, place=listing.place(rows["row"][0]), received=rows[shown][0])
+def _identified(listing: Listing, name: str, called: str, *, as_text: bool) -> Listing:
+    ids = listing.frame[name]
+    if not (ids.dtype.is_integer() or ids.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+        expected = "strings or whole numbers; nothing else names an item"
+        raise InputError(called, expected, place=listing.name, received=str(ids.dtype))
+    if ids.null_count():
+        _refuse(listing, pl.col(name).is_null(), called, "an id in every row", name)
+    return replace(listing, frame=listing.frame.with_columns(ids.cast(pl.String))) if as_text else listing
 
 
-def _read_file(path: Path, trec: tuple[str, ...]) -> Listing:
-    if not path.is_file():
-        raise InputError("file", "an existing file (Parquet, CSV or TREC text)", place=str(path))
-    if path.suffix == ".parquet":
-        try:
-            return Listing(pl.read_parquet(path), str(path), "row", 0)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise InputError("file", f"Parquet ({error})", place=str(path)) from error
-    data = _text(path)
-    if not data.strip():
-        raise InputError("file", "at least one row", place=str(path))
-    if Path(path.name.removesuffix(".gz")).suffix == ".csv":
-        return Listing(_csv(data, path), str(path), "line", 2)
-    return _trec(data, path, trec)
+def _numbered(listing: Listing, name: str, called: str) -> Listing:
+    """The column as float64, proved to be no text and not nan, and for a grade finite; null stays null."""
+    values = listing.frame[name]
+    if not (values.dtype.is_numeric() or values.dtype in (pl.String, pl.Null, pl.Boolean)):
+        raise InputError(called, "a column of numbers", place=listing.name, received=str(values.dtype))
+    if values.dtype == pl.String:
+        number = values.str.strip_chars().cast(pl.Float64, strict=False)
+        _refuse(listing, number.is_null() & values.is_not_null(), called, "a number in every row", name)
+        values = number
+    if not values.dtype.is_integer():
+        values = values if values.dtype.is_float() else values.cast(pl.Float64)
+        if name == "score":
+            _refuse(listing, values.is_nan(), called, "a number, not nan", name)
+        else:
+            _refuse(listing, ~values.is_finite(), called, "a finite number", name)
+    return replace(listing, frame=listing.frame.with_columns(values.alias(name)))
 
 
-def _text(path: Path) -> bytes:
-    """The file's bytes, proved to be UTF-8, without byte-order mark and carriage returns."""
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError("file", f"gzip ({error})", place=str(path)) from error
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError("encoding", "UTF-8 text; convert the file", place=f"{path}, line {line}") from error
-    return data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
-
-
-def _csv(data: bytes, path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_csv(data, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            "file", f"CSV with a header and as many fields in each row ({reason})", place=str(path)
-        ) from error
-
-
-def _trec(data: bytes, path: Path, columns: tuple[str, ...]) -> Listing:
-    if any(odd in data for odd in (b"\t", b"  ", b" \n", b"\n ")) or data[:1] == b" " or data[-1:] == b" ":
-        data = re.sub(rb"(?m)^ | $", b"", re.sub(rb"[ \t]+", b" ", data))
-    lines = data.lstrip(b"\n")
-    try:
-        schema = dict.fromkeys(columns, pl.String())
-        frame = pl.read_csv(lines, separator=" ", has_header=False, quote_char=None, schema=schema)
-    except pl.exceptions.PolarsError:
-        # Which line it was Polars does not say; the file is known to be wrong, so reading it slowly is fine.
-        raise _odd_line(data, path, columns) from None
-    if frame.filter(pl.col(columns[-1]).is_null() & pl.col(columns[0]).is_not_null()).height:
-        raise _odd_line(data, path, columns)
-    return Listing(frame, str(path), "line", 1 + len(data) - len(lines))
-
-
-def _odd_line(data: bytes, path: Path, columns: tuple[str, ...]) -> InputError:
-    """The error for the first line which has too few or too many fields."""
-    for number, line in enumerate(data.decode("utf-8").split("\n"), start=1):
-        if line and len(line.split(" ")) != len(columns):
-            return InputError(
-                "line", f"{len(columns)} fields: {' '.join(columns)}", place=f"{path}, line {number}", received=line
-            )
-    return InputError("file", f"lines of {len(columns)} fields: {' '.join(columns)}", place=str(path))
+def _refuse(listing: Listing, bad: pl.Expr | pl.Series, field: str, expected: str, shown: str) -> None:
+    """Raise InputError for the first row of the frame where `bad` holds."""
+    found = listing.frame.select(bad).to_series()
+    if found.any():
+        row = found.arg_max()
+        received = listing.frame[shown][row or 0]
+        raise InputError(field, expected, place=listing.place(row or 0), received=received)

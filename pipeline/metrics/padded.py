@@ -1,6 +1,6 @@
 """From a long table, one row an item of a request, to padded arrays `[R, K]` with a mask."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,24 +31,11 @@ def pad(frame: pl.DataFrame, by: str, columns: Sequence[str], order: str | None 
     return _lay_out(keys, sizes, rows)
 
 
-def pad_by_size(frame: pl.DataFrame, by: str, columns: Sequence[str], order: str | None = None) -> Iterator[Padded]:
-    """The same in parts of similar length: one long list does not make a million short ones as wide.
-
-    Requests of a part are less than twice as long as its shortest, so padding at most doubles the memory.
-    """
-    keys, sizes, rows = _grouped(frame, by, columns, order)
-    octave = np.frexp(sizes)[1]
-    for part in np.unique(octave):
-        chosen = octave == part
-        some = rows if chosen.all() else rows.filter(pl.Series(np.repeat(chosen, sizes)))
-        yield _lay_out(keys.filter(pl.Series(chosen)), sizes[chosen], some)
-
-
 def _grouped(
     frame: pl.DataFrame, by: str, columns: Sequence[str], order: str | None
 ) -> tuple[pl.Series, NDArray[np.int64], pl.DataFrame]:
     """Keys `[R]` and sizes `[R]` of the requests by first appearance, and the columns laid out in that order."""
-    starts = _run_starts(frame[by])
+    starts = run_starts(frame[by])
     keys, sizes = frame[by].gather(starts), np.diff(starts, append=frame.height)
     distinct = keys.unique(maintain_order=True)
     if len(distinct) < len(keys):
@@ -63,10 +50,14 @@ def _grouped(
     return keys, sizes, rows.sort(sort_by, maintain_order=True).select(columns)
 
 
-def _run_starts(keys: pl.Series) -> NDArray[np.int64]:
+def run_starts(keys: pl.Series) -> NDArray[np.int64]:
     """First row of each run of equal keys."""
-    opens = keys.ne_missing(keys.shift()).to_numpy()
-    return np.union1d(np.flatnonzero(opens), np.arange(min(1, len(keys))))
+    if keys.dtype.is_integer() and not keys.null_count():
+        values = keys.to_numpy()
+        opens = values[1:] != values[:-1]
+    else:
+        opens = keys.ne_missing(keys.shift()).to_numpy()[1:]
+    return np.concatenate([np.zeros(min(1, len(keys)), dtype=np.int64), np.flatnonzero(opens) + 1])
 
 
 def _codes(keys: pl.Series, distinct: pl.Series) -> pl.Series:

@@ -6,74 +6,33 @@ counted. Equal scores stand by item_id ascending (`ties="id"`), by item_id desce
 precision as in trec_eval (`"trec"`), or count as the mean over their orders (`"expected"`).
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.metrics.compare import Interval, bootstrap_interval
-from pipeline.metrics.listings import Listing, Source, read_qrels, read_run
-from pipeline.metrics.names import RELEVANT, JudgedLists, Metric, parse_metric
-from pipeline.metrics.padded import Padded, pad_by_size
-from pipeline.metrics.ranking import Floats
-
-TieRule = Literal["expected", "id", "trec"]
-EmptyRule = Literal["zero", "skip"]
-
-
-@dataclass(frozen=True, slots=True)
-class QueryCounts:
-    """judged queries; of these missing from the run, and empty (no relevant item); unjudged ones of the run."""
-
-    judged: int
-    missing: int
-    empty: int
-    unjudged: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """metrics: label → mean with 95 % bootstrap interval; per_query: query_id and a column for each label."""
-
-    metrics: dict[str, Interval]
-    per_query: pl.DataFrame
-    queries: QueryCounts
-    ties: str
-    empty: str
-
-    def as_json(self, per_query: bool = False) -> dict[str, object]:
-        """Plain values for JSON: `{"metrics": {"ndcg@10": {"mean", "low", "high", "n"}}, ...}`, nan as null."""
-        report: dict[str, object] = {
-            "metrics": {label: _plain(interval) for label, interval in self.metrics.items()},
-            "queries": asdict(self.queries),
-            "ties": self.ties,
-            "empty": self.empty,
-        }
-        if per_query:
-            values = self.per_query.with_columns(pl.col(list(self.metrics)).fill_nan(None))
-            report["per_query"] = {row.pop("query_id"): row for row in values.iter_rows(named=True)}
-        return report
-
-    def lines(self, per_query: bool = False) -> list[str]:
-        """For a reader: one line a metric, then, on demand, one a query."""
-        said = [f"{label:<14}{i.mean:.6f}  [{i.low:.6f}, {i.high:.6f}]  n={i.n}" for label, i in self.metrics.items()]
-        counts = self.queries
-        said.append(f"queries: {counts.judged} judged, {counts.missing} missing in the run, {counts.unjudged} unjudged")
-        if per_query:
-            rows = self.per_query.iter_rows(named=True)
-            said += [f"{row['query_id']}  " + "  ".join(f"{m}={row[m]:.6f}" for m in self.metrics) for row in rows]
-        return said
+from pipeline.metrics.compare import DRAWS
+from pipeline.metrics.evaluation import EmptyRule, Rules, evaluate_lists, rules
+from pipeline.metrics.frames import codes, evaluate_listing
+from pipeline.metrics.listings import Listing, Source, read_judged, read_qrels, read_run, refuse_outside
+from pipeline.metrics.lists import LongLists, TieRule
+from pipeline.metrics.report import RunReport
 
 
 def metrics_report(
-    run_path: str | Path, qrels_path: str | Path, names: Sequence[str], ties: str = "id", empty: str = "zero"
+    run_path: str | Path,
+    qrels_path: str | Path | None,
+    names: Sequence[str],
+    ties: TieRule = "id",
+    empty: EmptyRule = "zero",
 ) -> RunReport:
-    """`podium metrics --run RUN --qrels QRELS -m NAME ...`: `evaluate_run` on two files."""
+    """`podium metrics --run RUN --qrels QRELS -m NAME ...`; without qrels the run's own grades count."""
+    if qrels_path is None:
+        return evaluate_frame(run_path, names, ties, empty)
     return evaluate_run(run_path, qrels_path, names, ties, empty)
 
 
@@ -81,70 +40,117 @@ def evaluate_run(
     run: Source,
     qrels: Source,
     metrics: Sequence[str] = ("ndcg@10",),
-    ties: str = "id",
-    empty: str = "zero",
+    ties: TieRule = "id",
+    empty: EmptyRule = "zero",
     *,
     seed: int = 0,
+    draws: int = DRAWS,
 ) -> RunReport:
     """Evaluate a run (path, Polars or pandas frame) against judgments.
 
-    metrics: names of `pipeline.metrics.names`; no cut without `@k`. seed: of the bootstrap intervals.
-    Raises InputError for unknown metrics and rules, and for bad input by file and line.
+    metrics: names of `pipeline.metrics.names`; no cut without `@k`. seed, draws: of the bootstrap intervals;
+    0 draws leave them out. Raises InputError for unknown metrics and rules, for bad input by file and line,
+    and where run and judgments have no query in common.
     """
-    chosen = [parse_metric(label) for label in dict.fromkeys(metrics)]
-    if not chosen:
-        raise InputError("metric", "at least one, such as ndcg@10")
-    _choice("ties", ties, get_args(TieRule))
-    _choice("empty", empty, get_args(EmptyRule))
+    chosen = rules(metrics, ties, empty, seed, draws)
     ranked, judged = read_run(run), read_qrels(qrels)
-    queries, counts = _count_queries(ranked.frame, judged.frame)
-    rows = _side_by_side(ranked, judged, queries, ties).filter(pl.col("query") < counts.judged)
-    values = _values(rows, chosen, counts.judged, ties)
-    for metric in chosen:
-        if empty == "zero" and metric.fills:
-            np.nan_to_num(values[metric.label], copy=False)
-    return RunReport(
-        metrics={label: bootstrap_interval(each, seed) for label, each in values.items()},
-        per_query=pl.DataFrame({"query_id": queries.head(counts.judged), **values}),
-        queries=counts,
-        ties=ties,
-        empty=empty,
+    if chosen.probabilities:
+        refuse_outside(ranked)
+    if _aligned(ranked.frame, judged.frame):
+        report = evaluate_listing(_beside(ranked, judged), chosen)
+        return replace(report, per_query=report.per_query.sort("query_id"))
+    return _evaluate_joined(ranked, judged, chosen)
+
+
+def evaluate_frame(
+    frame: Source,
+    metrics: Sequence[str] = ("ndcg@10",),
+    ties: TieRule = "id",
+    empty: EmptyRule = "zero",
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> RunReport:
+    """Evaluate one table which has score and grade side by side: nothing is joined, and a list whose rows
+    stand together is not sorted by request.
+
+    frame: path of Parquet or CSV, or a Polars or pandas frame. A null score was not retrieved, a null grade
+    not judged. Without item ids doubles cannot be seen, and `ties` must be `expected`. Else as `evaluate_run`,
+    but that `per_query` has the requests in the order in which they first appear.
+    """
+    chosen = rules(metrics, ties, empty, seed, draws)
+    listing = read_judged(frame)
+    if chosen.probabilities:
+        refuse_outside(listing)
+    return evaluate_listing(listing, chosen)
+
+
+def _aligned(run: pl.DataFrame, qrels: pl.DataFrame) -> bool:
+    """Whether both have the same items of the same queries in the same rows, as the two halves of a table do."""
+    return run.height == qrels.height and all(run[name].equals(qrels[name]) for name in ("query_id", "item_id"))
+
+
+def _beside(run: Listing, qrels: Listing) -> Listing:
+    return replace(run, frame=run.frame.with_columns(qrels.frame["grade"]))
+
+
+def _evaluate_joined(ranked: Listing, judged: Listing, chosen: Rules) -> RunReport:
+    queries = judged.frame["query_id"].unique().sort()
+    others = ranked.frame.select(pl.col("query_id").unique()).filter(~pl.col("query_id").is_in(queries.implode()))
+    rows = _side_by_side(ranked, judged, pl.concat([queries, others["query_id"]]))
+    _refuse_strangers(ranked, judged, queries, others.height)
+    rows = rows.filter(pl.col("query") < len(queries))
+    starts = np.flatnonzero(np.diff(rows["query"].to_numpy(), prepend=np.uint32(len(queries))))
+    lists = LongLists(
+        starts=starts,
+        sizes=np.diff(starts, append=rows.height),
+        score=rows["score"].fill_null(0.0).to_numpy(),
+        grade=rows["grade"].fill_null(0.0).clip(lower_bound=0.0).to_numpy(),
+        item=rows["item_id"],
+        retrieved=rows["score"].is_not_null().to_numpy(),
+        judged=(rows["grade"].fill_null(-1.0) >= 0).to_numpy(),
     )
+    return evaluate_lists(lists, queries, others.height, chosen, _groups(rows))
 
 
-def _count_queries(run: pl.DataFrame, qrels: pl.DataFrame) -> tuple[pl.Series, QueryCounts]:
-    """All query ids, the judged ones first and ascending."""
-    judged, ranked = qrels.select("query_id").unique().sort("query_id"), run.select("query_id").unique()
-    unjudged = ranked.join(judged, on="query_id", how="anti").sort("query_id")
-    relevant = qrels.filter(pl.col("value") >= RELEVANT)["query_id"].n_unique()
-    counts = QueryCounts(
-        judged=judged.height,
-        missing=judged.height - (ranked.height - unjudged.height),
-        empty=judged.height - relevant,
-        unjudged=unjudged.height,
-    )
-    return pl.concat([judged, unjudged])["query_id"], counts
+def _refuse_strangers(run: Listing, qrels: Listing, queries: pl.Series, strangers: int) -> None:
+    if strangers and strangers == run.frame["query_id"].n_unique():
+        received = f"{run.frame['query_id'][0]} in {run.name}, {queries[0]} in {qrels.name}"
+        raise InputError("query", "at least one that is both in the run and judged", place=run.name, received=received)
 
 
-def _side_by_side(run: Listing, qrels: Listing, queries: pl.Series, ties: str) -> pl.DataFrame:
-    """One row a (query, item), in the order ties take: score (null: not retrieved), grade (null: not judged).
+def _side_by_side(run: Listing, qrels: Listing, queries: pl.Series) -> pl.DataFrame:
+    """One row a (query, item), queries together: score (null: not retrieved), grade (null: not judged).
 
     Raises InputError for an item that stands twice under a query.
     """
     query = pl.col("query_id").cast(pl.Enum(queries)).to_physical().cast(pl.UInt32).alias("query")
-    nothing, value = pl.lit(None, pl.Float64), pl.col("value")
-    scored = run.frame.select(query, "item_id", score=value, grade=nothing)
-    graded = qrels.frame.select(query, "item_id", score=nothing, grade=value)
-    # One stable sort of both joins them, orders the ties and shows what is double: the three cost twice as
-    # much one by one. Of a pair the run's row comes first.
-    rows = pl.concat([scored, graded]).sort("query", "item_id", descending=[False, ties == "trec"], maintain_order=True)
-    same = [pl.col(name) == pl.col(name).shift() for name in ("query", "item_id")]
-    rows = rows.with_columns(second=pl.all_horizontal(same).fill_null(False))
+    nothing, float64 = pl.lit(None, pl.Float64), pl.Float64
+    group = [name for name in ("group",) if name in run.frame.columns]
+    scored = run.frame.select(query, "item_id", pl.col("score").cast(float64), *group, grade=nothing)
+    graded = qrels.frame.select(query, "item_id", pl.col("grade").cast(float64), score=nothing)
+    # One stable sort of both joins them and shows what is double. Of a pair the run's row comes first.
+    rows = _paired(pl.concat([scored, graded], how="diagonal"))
     _refuse_repeated(rows, run, qrels, queries)
     partner = pl.col("grade").shift(-1)
     paired = pl.col("second").shift(-1, fill_value=False)
     rows = rows.with_columns(grade=pl.when(paired).then(partner).otherwise(pl.col("grade")))
     return rows.filter(~pl.col("second"))
+
+
+def _paired(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with those of a (query, item) together, and `second`: whether a row has the item of the one before.
+
+    Sorted by a number made of the query and a hash of the item, in a third of the time that the text takes;
+    should two items of a query share a hash, by the text.
+    """
+    key = pl.col("query").cast(pl.UInt64) * 2**32 + (pl.col("item_id").hash() // 2**32)
+    again = [pl.col(name) == pl.col(name).shift() for name in ("query", "item_id")]
+    second = pl.all_horizontal(again).fill_null(False)
+    keyed = rows.with_columns(key=key).sort("key", maintain_order=True).with_columns(second=second)
+    if keyed.select(((pl.col("key") == pl.col("key").shift()) != pl.col("second")).any()).item():
+        return rows.sort("query", "item_id", maintain_order=True).with_columns(second=second)
+    return keyed.drop("key")
 
 
 def _refuse_repeated(rows: pl.DataFrame, run: Listing, qrels: Listing, queries: pl.Series) -> None:
@@ -155,37 +161,5 @@ def _refuse_repeated(rows: pl.DataFrame, run: Listing, qrels: Listing, queries: 
         raise listing.repeated(queries[double["query"][0]], double["item_id"][0])
 
 
-def _values(rows: pl.DataFrame, chosen: Sequence[Metric], judged: int, ties: str) -> dict[str, Floats]:
-    """Each metric of each judged query `[judged]`, nan where it has none."""
-    columns = rows.select(
-        "query",
-        score=pl.col("score").fill_null(0.0).cast(pl.Float32 if ties == "trec" else pl.Float64),
-        grade=pl.col("grade").fill_null(0.0).clip(lower_bound=0.0),
-        retrieved=pl.col("score").is_not_null(),
-        judged=pl.col("grade").is_not_null(),
-    )
-    values = {metric.label: np.full(judged, np.nan) for metric in chosen}
-    for part in pad_by_size(columns, "query", ["score", "grade", "retrieved", "judged"]):
-        lists = _judged_lists(part, ties)
-        for metric in chosen:
-            values[metric.label][part.keys.to_numpy()] = metric.values(lists)
-    return values
-
-
-def _judged_lists(part: Padded, ties: str) -> JudgedLists:
-    return JudgedLists(
-        grades=part["grade"],
-        scores=part["score"],
-        retrieved=part["retrieved"],
-        judged=part["judged"],
-        ties="expected" if ties == "expected" else "position",
-    )
-
-
-def _choice(field: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(field, f"one of {', '.join(known)}", received=value)
-
-
-def _plain(interval: Interval) -> dict[str, float | int | None]:
-    return {name: None if math.isnan(value) else value for name, value in asdict(interval).items()}
+def _groups(rows: pl.DataFrame) -> NDArray[np.int64] | None:
+    return codes(rows["group"]) if "group" in rows.columns else None

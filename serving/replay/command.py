@@ -1,6 +1,6 @@
 """What the command line runs: an evaluation of a bundle on disk, a replay through a service."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Evaluated:
         return self.report.as_json()
 
     def lines(self) -> list[str]:
-        """A table a mode: systems against the metrics that fit on a line."""
+        """A table a mode: systems against the metrics that fit on a line; what changed against a baseline; the gate."""
         said = []
         for mode, about in self.report.modes.items():
             said.append(f"{mode}: {about['requests']} requests, {about['empty_requests']} without a positive")
@@ -41,7 +41,20 @@ class Evaluated:
                     if (value := metrics.get(metric)) and value["mean"] is not None
                 ]
                 said.append(f"  {name:<12}{'  '.join(cells)}")
+        said += [_changed(mode, found) for mode, found in self.report.regression.items()]
+        if self.report.gate:
+            said.append(f"gate: passed, {len(self.report.gate['checks'])} checks")
         return said
+
+
+def _changed(mode: str, found: Mapping[str, Any]) -> str:
+    """The first test of a mode, and how many lists have another first item."""
+    test, first = found["tests"][0], found["agreement"]["other_first"]["mean"]
+    if test["low"] is None or first is None:
+        return f"{mode} against {found['baseline']}: {test['metric']} undefined"
+    moved = f"{first:.1%} with another first item, {found['lost']} lost, {found['won']} won"
+    interval = f"{test['mean']:+.4f} [{test['low']:+.4f}, {test['high']:+.4f}]"
+    return f"{mode} against {found['baseline']}: {test['metric']} {interval}, {moved}"
 
 
 def evaluate_bundle(

@@ -15,12 +15,16 @@ from serving.ports import DEPTH
 from serving.replay import systems
 from serving.replay.answers import Answers, Progress, Slates, answer, answer_baseline
 from serving.replay.calibration import calibration
+from serving.replay.dimensions import Masks, item_slices, request_slices
+from serving.replay.diversity import diversity
+from serving.replay.examples import examples
 from serving.replay.labels import Labels
 from serving.replay.measures import HEADLINE, Values, judged_share, measure, measure_random, true_ndcg
 from serving.replay.ports import ReplayEngine
+from serving.replay.regression import Two, regression
 from serving.replay.report import PAGE_SIZE
 from serving.replay.requests import Shown, Task
-from serving.replay.slices import Masks, item_slices, plain, request_slices, slice_report, summary
+from serving.replay.slices import plain, slice_report, summary
 
 STAGES: Final = ("retrieval", "ranking", "rerank")
 TRUE_NDCG: Final = "true_ndcg@10"
@@ -88,6 +92,43 @@ class Mode:
         masks = request_slices(self.task, state, cutoff, asked.by), item_slices(self.task, state, cutoff)
         chosen = {name: self.slates[name] for name in _SLICED if name in self.slates}
         return slice_report(self.task, chosen, masks, self.groups, asked.seed)
+
+    def examples(self, asked: Asked) -> dict[str, object]:
+        """Requests to look at."""
+        return examples(self.task, self.slates, self.values, asked.engine.state.catalogue)
+
+    def diversity(self, asked: Asked) -> dict[str, object]:
+        """Relevance against diversity, where whole slates are made."""
+        if self.task.shown is not None:
+            return {}
+        return diversity(asked.engine, self.task, self.slates, self.groups, asked.seed)
+
+    def regression(self, asked: Asked) -> dict[str, object]:
+        """What changed against the baseline; nothing without one."""
+        if asked.baseline is None:
+            return {}
+        two = Two(asked.engine, asked.baseline, self.task, self.slates, self.values, self.groups)
+        return regression(two, asked.seed)
+
+    def requests(self) -> pl.DataFrame:
+        """Every metric of every system, one row a request and system: `requests.parquet`. subject: what is resampled
+        together, by hash of who asked, so that no id leaves the log."""
+        about = self.task.requests.select(
+            mode=pl.lit(self.task.mode),
+            request_id="request_id",
+            page=pl.col("page").cast(pl.Int32),
+            subject=pl.Series(self.groups),
+        )
+        # Of metrics without a value nan means the same as null: the request is not in their mean.
+        return pl.concat(
+            [
+                about.with_columns(
+                    pl.lit(name).alias("system"), *(pl.Series(m, v, nan_to_null=True) for m, v in values.items())
+                )
+                for name, values in self.values.items()
+            ],
+            how="diagonal",
+        )
 
     def run(self, ids: pl.Series) -> pl.DataFrame:
         """podium's slates as rows of `run.parquet`. ids: item ids in dense order."""

@@ -1,10 +1,11 @@
-"""What an evaluation leaves behind: `report.json`, `report.html` and `run.parquet`, each whole or not at all."""
+"""What an evaluation leaves behind, each file whole or not at all: `report.json`, `report.html`, `run.parquet` and
+`requests.parquet`."""
 
 import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +13,10 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.artifacts import write_json
-from serving.replay.html import page
+from serving.replay.page.document import page
 
 PAGE_SIZE: Final = 20
+REQUESTS: Final = "requests.parquet"  # the metrics of each request, for later comparisons
 RUN: Final = {
     "request_id": pl.String(),
     "page": pl.Int32(),
@@ -27,13 +29,22 @@ RUN: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Every figure with its interval, under one protocol. As `report.json` holds it."""
+    """Every figure with its interval, under one protocol. As `report.json` holds it.
+
+    slices, regression, diversity, examples: by mode; gate: what was asked and whether it passed; empty where there is
+    nothing of the kind.
+    """
 
     protocol: Mapping[str, Any]
     modes: Mapping[str, Any]
     funnel: Mapping[str, Any]
     slices: Mapping[str, Any]
     compare: list[dict[str, object]]
+    regression: Mapping[str, Any] = field(default_factory=dict)
+    off_policy: Mapping[str, Any] = field(default_factory=dict)
+    diversity: Mapping[str, Any] = field(default_factory=dict)
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -42,6 +53,11 @@ class Report:
             "funnel": dict(self.funnel),
             "slices": dict(self.slices),
             "compare": self.compare,
+            "regression": dict(self.regression),
+            "off_policy": dict(self.off_policy),
+            "diversity": dict(self.diversity),
+            "examples": dict(self.examples),
+            "gate": dict(self.gate),
         }
 
 
@@ -51,14 +67,23 @@ def hashed(how: Mapping[str, Any]) -> dict[str, Any]:
     return {"hash": code, **how}
 
 
-def write_all(out: Path, report: Report, run: pl.DataFrame) -> None:
-    """Write each file beside its place and rename it: a reader sees the old one or the new one."""
+def write_all(out: Path, report: Report, run: pl.DataFrame, requests: pl.DataFrame | None = None) -> None:
+    """Write each file beside its place and rename it: a reader sees the old one or the new one. Without `requests` an
+    older one goes, so that it is never taken for this report's."""
     out.mkdir(parents=True, exist_ok=True)
-    draft = out / ".run.parquet.draft"
-    run.select(pl.col(name).cast(dtype) for name, dtype in RUN.items()).write_parquet(draft)
-    draft.replace(out / "run.parquet")
+    _write_table(out / "run.parquet", run.select(pl.col(name).cast(dtype) for name, dtype in RUN.items()))
+    if requests is None:
+        (out / REQUESTS).unlink(missing_ok=True)
+    else:
+        _write_table(out / REQUESTS, requests)
     write_json(out / "report.json", report.as_json())
     handle, name = tempfile.mkstemp(dir=out, prefix=".report.html.")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(page(report.as_json()))
     Path(name).replace(out / "report.html")
+
+
+def _write_table(path: Path, table: pl.DataFrame) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    table.write_parquet(draft)
+    draft.replace(path)

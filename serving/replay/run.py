@@ -1,22 +1,23 @@
 """`podium evaluate`: replay a log's requests through the served engine and say how good the answers are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from pipeline.errors import InputError
+from pipeline.errors import GateError, InputError
 from pipeline.logs.attribution import AttributionConfig, attribute
 from pipeline.logs.read import Log
 from serving.ports import DEPTH
 from serving.replay.absorb import absorb
 from serving.replay.answers import Progress
-from serving.replay.gate import check_gate, load_gate
+from serving.replay.gate import check_keys, judge, load_gate
 from serving.replay.heldout import judged_task, next_task
 from serving.replay.measures import K
 from serving.replay.modes import STAGES, Asked, Mode, evaluate_mode
+from serving.replay.offpolicy import off_policy
 from serving.replay.ports import ReplayEngine
 from serving.replay.report import PAGE_SIZE, Report, hashed, write_all
 from serving.replay.requests import Asking, Task, first_logged, funnel_task, rank_task, sampled
@@ -55,7 +56,7 @@ def quiet(_what: str, _done: int, _total: int) -> None:
 def evaluate(
     engine: ReplayEngine, log: Log, options: EvaluateOptions, out: Path, on_progress: Progress = quiet
 ) -> Report:
-    """Write `out/{report.json,report.html,run.parquet}` and return the report.
+    """Write `out/{report.json,report.html,run.parquet,requests.parquet}` and return the report.
 
     Raises InputError for options or a log that cannot be evaluated, and GateError, after everything is written, when
     the numbers do not pass the gate.
@@ -66,13 +67,21 @@ def evaluate(
     for each in (engine, options.baseline):
         if each is not None:
             absorb(each, log, options.history, frozen=frozen)
-    asked = Asked(engine, options.baseline, options.stage, options.truth, options.by, options.seed, on_progress)
-    modes = [evaluate_mode(asked, task) for task in _tasks(engine, log, options)]
-    report = _report(asked, modes, protocol(engine, log, options))
-    ids = engine.state.catalogue.rows["item_id"]
-    write_all(out, report, pl.concat([mode.run(ids) for mode in modes]))
+    tasks = _tasks(engine, log, options)
     if gate is not None:
-        check_gate(gate, report.modes, str(options.gate))
+        named, told = [task.mode for task in tasks], options.truth is not None
+        check_keys(gate, named, str(options.gate), truth=told, compared=options.baseline is not None)
+    asked = Asked(engine, options.baseline, options.stage, options.truth, options.by, options.seed, on_progress)
+    modes = [evaluate_mode(asked, task) for task in tasks]
+    report = _report(asked, log, modes, protocol(engine, log, options))
+    verdict = None if gate is None else judge(gate, report.as_json())
+    if verdict is not None:
+        report = replace(report, gate={"file": Path(str(options.gate)).name, **verdict.as_json()})
+    ids = engine.state.catalogue.rows["item_id"]
+    requests = pl.concat([mode.requests() for mode in modes], how="diagonal")
+    write_all(out, report, pl.concat([mode.run(ids) for mode in modes]), requests)
+    if verdict is not None and not verdict.passed:
+        raise GateError(verdict.reason)
     return report
 
 
@@ -161,7 +170,7 @@ def protocol(engine: ReplayEngine, log: Log, options: EvaluateOptions) -> dict[s
     return {**hashed(how), "bundle": engine.bundle.id, "baseline": other}
 
 
-def _report(asked: Asked, modes: list[Mode], how: Mapping[str, Any]) -> Report:
+def _report(asked: Asked, log: Log, modes: list[Mode], how: Mapping[str, Any]) -> Report:
     full = next((mode for mode in modes if mode.task.shown is None), None)
     funnel: dict[str, object] = {}
     if full is not None:
@@ -174,4 +183,13 @@ def _report(asked: Asked, modes: list[Mode], how: Mapping[str, Any]) -> Report:
         funnel,
         {mode.task.mode: mode.slices(asked) for mode in modes},
         [row for mode in modes for row in mode.compare(asked.seed)],
+        regression=_by_mode({mode.task.mode: mode.regression(asked) for mode in modes}),
+        off_policy=off_policy(modes, log, asked.engine.state.catalogue.dense),
+        diversity=_by_mode({mode.task.mode: mode.diversity(asked) for mode in modes}),
+        examples={mode.task.mode: mode.examples(asked) for mode in modes},
     )
+
+
+def _by_mode(parts: Mapping[str, dict[str, object]]) -> dict[str, object]:
+    """The modes that have any."""
+    return {mode: part for mode, part in parts.items() if part}

@@ -17,6 +17,7 @@ from tests.market.conftest import Event, read_events
 # The market is frozen. Whoever changes what a seed gives raises MARKET_VERSION and says why in docs/log.md:
 # figures measured on two versions of the market do not compare.
 GOLDEN = (1, "a8a32748c8cf80e09c2af9e918cc0fe4613f33f8675eb52fe05c8b81ca21d6db")
+GOLDEN_TRUTH = (1, "a0dcc23055ef6b546cbbba30975aa84b6a418389973bb9f13660e8ac86b4d0b3")
 
 
 def digest(folder: Path) -> str:
@@ -39,6 +40,17 @@ def shown(event: Event) -> list[dict[str, float]]:
 
 def test_the_tiny_market_is_the_one_on_record(market: Callable[..., Path]) -> None:
     assert (MARKET_VERSION, digest(market() / "events")) == GOLDEN
+
+
+def test_the_truth_of_the_tiny_market_is_the_one_on_record(market: Callable[..., Path]) -> None:
+    assert sorted(path.name for path in (market() / "truth").iterdir()) == [
+        "examination.parquet", "relevance.parquet", "utility.parquet"
+    ]  # fmt: skip
+    whole = hashlib.sha256()
+    for name in ("examination", "relevance", "utility"):
+        table = pl.read_parquet(market() / "truth" / f"{name}.parquet")
+        whole.update(table.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String)).write_csv().encode())
+    assert (MARKET_VERSION, whole.hexdigest()) == GOLDEN_TRUTH
 
 
 def test_a_seed_gives_the_same_bytes_and_another_does_not(market: Callable[..., Path], tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """Long tables become padded arrays without losing, doubling or moving a row."""
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.metrics.padded import pad, pad_by_size
+from pipeline.metrics.padded import pad, run_starts
 
 LONG = pl.DataFrame({"request": ["b", "b", "a", "b"], "item": ["z", "y", "x", "w"], "score": [1.0, 2.0, 3.0, 4.0]})
 
@@ -32,7 +31,12 @@ def test_item_ids_are_ordered_by_their_utf8_bytes() -> None:
 def test_no_rows_give_no_requests() -> None:
     padded = pad(LONG.clear(), "request", ["score"])
     assert padded.mask.shape == (0, 0)
-    assert list(pad_by_size(LONG.clear(), "request", ["score"])) == []
+    assert run_starts(LONG["request"].clear()).tolist() == []
+
+
+@pytest.mark.parametrize("keys", [[1, 1, 2, 1], ["b", "b", "a", "b"], [None, None, 3, None]])
+def test_a_run_starts_where_the_key_changes(keys: list[object]) -> None:
+    assert run_starts(pl.Series(keys)).tolist() == [0, 2, 3]
 
 
 def test_a_missing_key_is_a_request_of_its_own() -> None:
@@ -45,17 +49,6 @@ def test_padding_keeps_every_row_of_every_request(rows: list[tuple[int, int]]) -
     frame = pl.DataFrame(rows, schema={"request": pl.Int64, "value": pl.Int64}, orient="row")
     expected = {key: [value for other, value in rows if other == key] for key, _ in rows}
     whole = pad(frame, "request", ["value"])
-    parts = list(pad_by_size(frame, "request", ["value"]))
-    for padded_parts in ([whole], parts):
-        found = {
-            key: values[mask].tolist()
-            for part in padded_parts
-            for key, values, mask in zip(part.keys.to_list(), part["value"], part.mask, strict=True)
-        }
-        assert found == expected
+    cells = zip(whole.keys.to_list(), whole["value"], whole.mask, strict=True)
+    assert {key: values[mask].tolist() for key, values, mask in cells} == expected
     assert list(whole.keys) == list(expected)
-
-
-def test_one_long_list_does_not_widen_the_short_ones() -> None:
-    frame = pl.DataFrame({"request": np.repeat(np.arange(101), [1] * 100 + [64]), "value": np.arange(164)})
-    assert sorted(part.mask.shape for part in pad_by_size(frame, "request", ["value"])) == [(1, 64), (100, 1)]

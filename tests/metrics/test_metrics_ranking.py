@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import ndcg_score
 
+from pipeline.metrics.browsing import err, rbp, stop_chance
 from pipeline.metrics.ranking import (
     RankingMetric,
     average_precision,
+    bpref,
     dcg,
     exponential,
     hit_rate,
     mrr,
     ndcg,
     precision,
-    rank_order,
+    r_precision,
     recall,
 )
 
@@ -55,13 +57,39 @@ def test_a_metric_is_what_one_works_out_by_hand(metric: RankingMetric, k: int | 
     assert metric(GAINS, SCORES, MASK, k) == pytest.approx(expected, abs=1e-12)
 
 
+def test_r_precision_is_precision_at_the_number_of_relevant_items() -> None:
+    # Gains by rank: 0, 3, 1, 2; three are relevant, of the first three two are found.
+    assert r_precision(GAINS, SCORES, MASK) == pytest.approx(2 / 3)
+    assert r_precision(GAINS, SCORES, MASK, relevant=np.array(9)) == pytest.approx(3 / 9)
+
+
+def test_bpref_asks_how_many_judged_irrelevant_items_stand_above() -> None:
+    gains = np.array([0.0, 1.0, 0.0, 0.0, 1.0])
+    others = np.array([True, False, False, True, False])
+    # Two relevant and two irrelevant: above the first stands one of two, above the second both; one is unjudged.
+    value = bpref(gains, -np.arange(5.0), np.ones(5, bool), others=others)
+    assert value == pytest.approx(((1 - 1 / 2) + (1 - 2 / 2)) / 2)
+
+
+@pytest.mark.parametrize("k", [None, 3])
+def test_rank_biased_precision_by_hand(k: int | None) -> None:
+    # Relevant at ranks 2, 3 and 4.
+    expected = 0.2 * (0.8 + 0.8**2 + (0 if k else 0.8**3))
+    assert rbp(GAINS, SCORES, MASK, k) == pytest.approx(expected)
+    assert rbp(GAINS, SCORES, MASK, 2, persistence=0.5) == pytest.approx(0.5 * 0.5)
+
+
+def test_expected_reciprocal_rank_by_hand() -> None:
+    stops = stop_chance(GAINS, 4.0)
+    assert stops[:2].tolist() == [7 / 16, 1 / 16]
+    # By rank the stop chances are 0, 7/16, 1/16, 3/16.
+    expected = 7 / 16 / 2 + (9 / 16) * (1 / 16) / 3 + (9 / 16) * (15 / 16) * (3 / 16) / 4
+    assert err(stops, SCORES, MASK) == pytest.approx(expected)
+    assert err(stops, SCORES, MASK, 2) == pytest.approx(7 / 32)
+
+
 def test_exponential_gain_is_two_to_the_grade_less_one() -> None:
     assert exponential(np.array([0, 1, 2, 4])).tolist() == [0.0, 1.0, 3.0, 15.0]
-
-
-def test_equal_scores_keep_the_order_of_the_array() -> None:
-    order = rank_order(np.array([1, 2, 1, 2, 5]), np.array([True, True, True, True, False]))
-    assert order.tolist() == [1, 3, 0, 2, 4]
 
 
 def test_an_item_scored_minus_infinity_still_stands_before_padding() -> None:
@@ -97,7 +125,19 @@ def test_an_empty_list_counts_zero_when_something_was_relevant() -> None:
     assert ndcg(gains, scores, mask, 2, ideal=np.array([[1.0]])).tolist() == [0.0]
 
 
-@pytest.mark.parametrize("metric", ALL_METRICS)
+def stopping(gains: NDArray[Any], *rest: Any, **rules: Any) -> NDArray[Any]:
+    return err(stop_chance(gains, 4.0), *rest, **rules)
+
+
+def uncut_r_precision(gains: NDArray[Any], scores: Any, mask: Any, _: Any, **rules: Any) -> NDArray[Any]:
+    return r_precision(gains, scores, mask, **rules)
+
+
+def uncut_bpref(gains: NDArray[Any], scores: Any, mask: Any, _: Any, **rules: Any) -> NDArray[Any]:
+    return bpref(gains, scores, mask, others=gains == 0, **rules)
+
+
+@pytest.mark.parametrize("metric", [*ALL_METRICS, rbp, stopping, uncut_r_precision, uncut_bpref])
 @pytest.mark.parametrize("k", [None, 1, 2, 3, 4])
 def test_expected_ties_are_the_mean_over_all_orders_of_the_tied_items(metric: RankingMetric, k: int | None) -> None:
     gains = np.array([0.0, 2.0, 0.0, 1.0, 3.0, 0.0])

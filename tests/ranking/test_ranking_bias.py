@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.metrics.binary import auc
-from ranking.bias import STRENGTH, examination, position_ratios
+from pipeline.metrics.clicks.explored import STRENGTH, examination, position_ratios
 from ranking.config import RankingConfig
 from ranking.inputs import Inputs
 from ranking.rows import Later, Placed, Rows

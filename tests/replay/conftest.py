@@ -1,18 +1,18 @@
 """Small logs on disk and engines trained on frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import polars as pl
 import pytest
 
-from pipeline.bundle import Bundle
-from pipeline.catalogue import build_catalogue
-from pipeline.logs.attribution import AttributionConfig
-from pipeline.logs.partitions import write_days, write_manifest
 from pipeline.logs.read import Log
-from pipeline.state import Frames, initial_state
-from tests.replay.fake_engine import CUTOFF, FakeEngine
+from pipeline.state import Frames
+from serving.replay.run import EvaluateOptions, evaluate
+from tests.frames import HOUR, act, frame
+from tests.replay import market
+from tests.replay.building import trained, written
+from tests.replay.fake_engine import FakeEngine
 
 
 @pytest.fixture
@@ -22,14 +22,7 @@ def write_log(tmp_path: Path) -> Callable[..., Log]:
     def write(
         frames: Frames, state: Frames | None = None, *, clock: str = "exact", by: str = "time", name: str = "log"
     ) -> Log:
-        root = tmp_path / name
-        for folder, content in ((root, frames), (root / "state", state)):
-            if content is None:
-                continue
-            for kind, rows in content.items():
-                write_days(folder, kind, rows)
-            write_manifest(folder, clock, split={"by": by})
-        return Log.open(root)
+        return written(tmp_path / name, frames, state, clock=clock, by=by)
 
     return write
 
@@ -37,12 +30,14 @@ def write_log(tmp_path: Path) -> Callable[..., Log]:
 @pytest.fixture
 def engine_of() -> Callable[..., FakeEngine]:
     """An engine that was trained on these frames, with a cutoff of 100 hours."""
+    return trained
 
-    def make(frames: Frames, *, clock: str = "exact", **options: object) -> FakeEngine:
-        empty = pl.Series("item_id", [], dtype=pl.String)
-        catalogue = build_catalogue(frames["item"], frames["feedback"]["item_id"] if "feedback" in frames else empty)
-        state = initial_state(clock, catalogue, AttributionConfig().gains).advance(frames)
-        bundle = Bundle(Path(), "b-fake", CUTOFF, "catalogue", "features", {"lexical": ""})
-        return FakeEngine(state, bundle, **options)  # type: ignore[arg-type]
 
-    return make
+@pytest.fixture(scope="session")
+def worse_at_tea(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """The report of a candidate that puts `a` last of its page and never finds `d`, against a good baseline."""
+    folder = tmp_path_factory.mktemp("worse")
+    known = {"item": market.items(), "feedback": frame("feedback", act("click", "b", HOUR, user_id="u0"))}
+    candidate = trained(known, quality=market.WORSE_AT_TEA, hidden=frozenset("d"))
+    options = EvaluateOptions(baseline=trained(known, quality=market.GOOD))
+    return evaluate(candidate, written(folder / "log", market.log()), options, folder / "out").as_json()

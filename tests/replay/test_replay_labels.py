@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.replay.dimensions import tiers
 from serving.replay.labels import Labels
-from serving.replay.slices import tiers
 
 SLATES = st.lists(st.lists(st.integers(-1, 6), min_size=4, max_size=4), min_size=3, max_size=3)
 PAIRS = st.dictionaries(st.tuples(st.integers(0, 2), st.integers(0, 6)), st.sampled_from([1.0, 2.0, 3.0]))

@@ -1,6 +1,6 @@
 """Plots as inline SVG, 400 units wide so that they stay legible on a telephone. Colours come from the style sheet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -19,6 +19,75 @@ class Dot:
     low: float | None
     high: float | None
     own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Two figures of one thing: (mean, low, high) of each. own: the system under evaluation."""
+
+    label: str
+    x: tuple[float, float, float]
+    y: tuple[float, float, float]
+    own: bool = False
+
+
+def scatter(points: Sequence[Point], axes: tuple[str, str], title: str, *, line: bool = False) -> str:
+    """y against x with the names beside, and both intervals. line: join the points in order, without intervals."""
+    left, top, width, height = 52, 8, 330, 200
+    ends = slice(0, 1) if line else slice(0, 3)
+    spans = [
+        _span([v for pair in side for v in pair[ends]]) for side in zip(*((p.x, p.y) for p in points), strict=True)
+    ]
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across, up = ((v - low) / (high - low) for v, (low, high) in zip((x, y), spans, strict=True))
+        return round(left + width * across, 1), round(top + height * (1 - up), 1)
+
+    parts = [f'<rect class="frame" x="{left}" y="{top}" width="{width}" height="{height}"/>']
+    if line:
+        joined = " ".join(f"{x},{y}" for x, y in (at(point.x[0], point.y[0]) for point in points))
+        parts.append(f'<polyline class="whisker other thin" points="{joined}"/>')
+    for point in sorted(points, key=lambda point: point.own):  # the own one on top
+        style = "own" if point.own or line else "other"
+        (x, y), (x1, y1), (x2, y2) = (at(point.x[end], point.y[end]) for end in (0, 1, 2))
+        if not line:
+            parts.append(f'<line class="whisker {style} thin" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/>')
+            parts.append(f'<line class="whisker {style} thin" x1="{x}" x2="{x}" y1="{y1}" y2="{y2}"/>')
+        parts.append(f'<circle class="{style}" cx="{x}" cy="{y}" r="4"/>')
+    parts += _named(points, at, left + width)
+    (x_low, x_high), (y_low, y_high) = spans
+    bottom = top + height
+    parts += [
+        _text(left - 4, top + 10, f"{y_high:.3g}", "other end"),
+        _text(left - 4, bottom, f"{y_low:.3g}", "other end"),
+        _text(left, bottom + 14, f"{x_low:.3g}", "other"),
+        _text(left + width, bottom + 14, f"{x_high:.3g}", "other end"),
+        _text(left + width / 2, bottom + 28, f"{axes[0]} (upward: {axes[1]})", "other middle"),
+    ]
+    return _svg("".join(parts), bottom + 34, title)
+
+
+def _named(points: Sequence[Point], at: Callable[[float, float], tuple[float, float]], right: float) -> list[str]:
+    """A name beside each point, moved down where it would stand on another."""
+    taken: list[tuple[float, float]] = []
+    parts = []
+    for point in sorted(points, key=lambda point: -point.y[0]):
+        x, y = at(point.x[0], point.y[0])
+        end = x > right - 90
+        place = y - 7
+        while any(abs(place - other) < 12 and abs(x - beside) < 90 for beside, other in taken):
+            place += 12
+        taken.append((x, place))
+        style = ("own" if point.own else "other") + (" end" if end else "")
+        parts.append(_text(x - 6 if end else x + 6, place, point.label, style))
+    return parts
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """From the least to the largest, with some room."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    room = (high - low) * 0.08 or max(abs(high), 1.0) * 0.08
+    return low - room if low < 0 or low > room else 0.0, high + room
 
 
 def dot_and_whisker(dots: Sequence[Dot], title: str) -> str:

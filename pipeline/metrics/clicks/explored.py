@@ -1,4 +1,4 @@
-"""Position bias: how much less a place is looked at than the first, seen where chance ordered the page.
+"""Examination from pages in a drawn order: how much less a place is looked at than the first.
 
 Intervention by randomisation (Joachims, Swaminathan and Schnabel, WSDM 2017): where the order was drawn, every place
 holds equally good items, so that its click rate over that of the first place is its examination over the first's.
@@ -15,11 +15,12 @@ Floats = NDArray[np.float64]
 STRENGTH: Final = 10.0  # expected clicks of a place before it is half believed
 
 
-def position_ratios(position: Numbers, clicked: Numbers, weight: Numbers) -> Floats:
+def position_ratios(position: Numbers, clicked: Numbers, weight: Numbers, strength: float = STRENGTH) -> Floats:
     """Click rate of each place over that of the first, `[places]`, drawn to 1 by a Gamma prior of mean 1.
 
     position, clicked (0 or 1), weight: `[n]` shown items of pages in a drawn order; weight: 1 / P(item at its place).
-    Empty when the first place was never clicked: then nothing can be said.
+    strength: of the prior, in expected clicks; 0 for the plain ratio. Empty when the first place was never clicked:
+    then nothing can be said.
     """
     if not len(position):
         return np.empty(0)
@@ -29,7 +30,7 @@ def position_ratios(position: Numbers, clicked: Numbers, weight: Numbers) -> Flo
     if not clicks[0]:
         return np.empty(0)
     expected = shown * (clicks[0] / shown[0])
-    return np.asarray((clicks + STRENGTH) / (expected + STRENGTH))
+    return np.asarray((clicks + strength) / (expected + strength))
 
 
 def examination(ratios: Floats, position: Numbers) -> Floats:

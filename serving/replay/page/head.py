@@ -1,0 +1,84 @@
+"""The top of the report: what was measured and how, what it says in one line, and whether it may ship."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving.replay.page.tables import note, soft, table, text
+
+_BIASED = (
+    "NDCG on logged clicks is biased toward the policy that logged them: an item that was not shown, or was shown "
+    "low, had less chance of a click. Compare systems with it, and trust a difference only if an unbiased measure "
+    "agrees."
+)
+_SIMULATED = (
+    "These figures come from a simulated market. They show that the code is right; they say nothing about quality "
+    "on real traffic."
+)
+_TITLES = {"minimum": "minimum", "max_drop": "drop", "off_policy": "off-policy"}
+
+
+def head(report: Mapping[str, Any]) -> str:
+    how, modes = report["protocol"], report["modes"]
+    notes = [_BIASED] if {"rank", "funnel"} & set(modes) else []
+    notes += [_SIMULATED] if how.get("simulated") else []
+    sample = how.get("sample")
+    asked = f"a sample of {sample['requests']} requests by {sample['by']}" if sample else "all requests"
+    against = f" · baseline <code>{text(how['baseline'])}</code>" if how.get("baseline") else ""
+    return (
+        "<header><h1>Replay report</h1>"
+        f'<p class="soft">bundle <code>{text(how["bundle"])}</code>{against} · protocol <code>{text(how["hash"])}'
+        f"</code> · {text(asked)} · state {text(how['state'])}</p></header>"
+        + _headline(modes, report["compare"])
+        + "".join(map(note, notes))
+    )
+
+
+def _headline(modes: Mapping[str, Any], compare: list[Mapping[str, Any]]) -> str:
+    """podium's NDCG@10 of each mode, and how it stands to the others."""
+    cells = []
+    for mode, about in modes.items():
+        found = about["systems"].get("podium", {}).get("ndcg@10")
+        if not found or found["mean"] is None:
+            continue
+        ends = f"{found['low']:.4f} to {found['high']:.4f}" if found["low"] is not None else "no interval"
+        rows = [row for row in compare if (row["mode"], row["metric"]) == (mode, "ndcg@10") and row["mean"] is not None]
+        said = "".join(f"<li>{_against(row)}</li>" for row in rows if row["b"] in ("baseline", "logged", "popularity"))
+        cells.append(
+            f'<div class="card"><p class="soft">{text(mode)} · NDCG@10 of podium</p>'
+            f'<p class="big">{found["mean"]:.4f}</p><p class="soft">{ends}, n {found["n"]}</p><ul>{said}</ul></div>'
+        )
+    return f'<div class="plots">{"".join(cells)}</div>' if cells else ""
+
+
+def _against(row: Mapping[str, Any]) -> str:
+    kind, word = (
+        ("up", "above") if row["low"] > 0 else ("down", "below") if row["high"] < 0 else ("level", "level with")
+    )
+    return f'<span class="{kind}">{row["mean"]:+.4f}</span> {word} {text(row["b"])}'
+
+
+def verdict(gate: Mapping[str, Any]) -> str:
+    """Passed or refused, with every check; those that failed first."""
+    if not gate:
+        return ""
+    failed = [check for check in gate["checks"] if not check["passed"]]
+    kind = "passed" if gate["passed"] else "refused"
+    counted = f"{len(gate['checks'])} checks, {len(failed)} failed"
+    reasons = "".join(f"<li>{text(check['said'])}</li>" for check in failed)
+    rows = [
+        [text(check["name"]), text(_TITLES.get(check["check"], check["check"])), _word(check), text(check["said"])]
+        for check in sorted(gate["checks"], key=lambda check: bool(check["passed"]))
+    ]
+    small = gate["not_judged"]
+    left = soft(f"Too small to judge: {', '.join(small)}.") if small else ""
+    inside = (
+        f"<details><summary>Every check</summary>{table(['figure', 'check', 'result', 'said'], rows)}{left}</details>"
+    )
+    return (
+        f'<section id="gate" class="verdict {kind}"><h2>Gate: {kind}</h2><p>{text(counted)}.</p>'
+        f"<ul>{reasons}</ul>{inside}</section>"
+    )
+
+
+def _word(check: Mapping[str, Any]) -> str:
+    return '<span class="up">passed</span>' if check["passed"] else '<span class="down">failed</span>'
