@@ -90,12 +90,13 @@ def show(name: str, ms: list[float]) -> None:
 
 
 @contextmanager
-def service(bundle: Path, root: Path) -> Iterator[str]:
+def service(bundle: Path, root: Path, workers: int = 1) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "podium", "serve", "--bundle", str(bundle), "--root", str(root)]
-    running = subprocess.Popen([*command, "--port", str(port), "--replay"], stdout=subprocess.DEVNULL)
+    command += ["--port", str(port), "--workers", str(workers), "--replay"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         while True:
