@@ -200,7 +200,7 @@ def metrics(
     **rules: Any,
 ) -> None:
     """Ranking metrics of any run file; no model of ours needed."""
-    from pipeline.metrics.slate_report import report_with_slates
+    from pipeline.metrics.slates.report import report_with_slates
 
     report = report_with_slates(run_file, qrels, items, list(metrics), **rules)
     if out is not None:

@@ -27,8 +27,8 @@ from pipeline.logs.attribution import AttributionConfig  # noqa: E402
 from pipeline.logs.read import Log  # noqa: E402
 from pipeline.metrics.binary import auc, grouped_auc, log_loss  # noqa: E402
 from pipeline.metrics.clicks.explored import examination  # noqa: E402
-from pipeline.metrics.compare import paired_bootstrap  # noqa: E402
 from pipeline.metrics.ranking import ndcg  # noqa: E402
+from pipeline.metrics.statistics.compare import paired_bootstrap  # noqa: E402
 from pipeline.state import State, initial_state  # noqa: E402
 from ranking.boosted import Examples, train  # noqa: E402
 from ranking.calibration import platt, sigmoid  # noqa: E402

@@ -24,8 +24,8 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from pipeline.metrics.interleaving import credit, preference, team_draft  # noqa: E402
-from pipeline.metrics.power import requests_needed, spread_of  # noqa: E402
 from pipeline.metrics.ranking import ndcg  # noqa: E402
+from pipeline.metrics.statistics.power import requests_needed, spread_of  # noqa: E402
 
 Floats = NDArray[np.float64]
 K, CANDIDATES, PER_PERSON = 10, 30, 4

@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import polars as pl  # noqa: E402
 
 from pipeline.market.world import World, load_world  # noqa: E402
-from pipeline.metrics.compare import paired_bootstrap  # noqa: E402
+from pipeline.metrics.statistics.compare import paired_bootstrap  # noqa: E402
 from serving.loop import LoopOptions, run_loop  # noqa: E402
 
 LAST: Final = 5  # rounds that the end of a loop is read from

@@ -100,9 +100,9 @@ def podium_frame(frame: pl.DataFrame, draws: int = 0) -> Timing:
 
 
 def podium_lists(frame: pl.DataFrame) -> Timing:
-    from pipeline.metrics.lists import LongLists, list_values
     from pipeline.metrics.names import Metric, parse_metric
     from pipeline.metrics.padded import run_starts
+    from pipeline.metrics.tables.lists import LongLists, list_values
 
     metric = parse_metric("ndcg@10")
     assert isinstance(metric, Metric)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray  # noqa: E402
 
 from pipeline.logs.attribution import AttributionConfig  # noqa: E402
 from pipeline.logs.read import Log  # noqa: E402
-from pipeline.metrics.compare import paired_bootstrap  # noqa: E402
+from pipeline.metrics.statistics.compare import paired_bootstrap  # noqa: E402
 from serving.engine import Engine  # noqa: E402
 from serving.ports import DEPTH  # noqa: E402
 from serving.replay.absorb import absorb  # noqa: E402

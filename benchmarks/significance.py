@@ -18,10 +18,10 @@ configure_threads(1)
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from pipeline.metrics import slates  # noqa: E402
-from pipeline.metrics.compare import Difference, paired_bootstrap, paired_permutation, paired_t  # noqa: E402
-from pipeline.metrics.corrections import bonferroni, holm, tukey_hsd  # noqa: E402
-from pipeline.metrics.power import detectable_effect, spread_of  # noqa: E402
+from pipeline.metrics.slates import kernels  # noqa: E402
+from pipeline.metrics.statistics.compare import Difference, paired_bootstrap, paired_permutation, paired_t  # noqa: E402
+from pipeline.metrics.statistics.corrections import bonferroni, holm, tukey_hsd  # noqa: E402
+from pipeline.metrics.statistics.power import detectable_effect, spread_of  # noqa: E402
 
 Floats = NDArray[np.float64]
 Groups = NDArray[np.int64] | None
@@ -128,11 +128,11 @@ def speed(_: int) -> None:
     timed: dict[str, Callable[[], object]] = {
         "permutation, 1,000,000 pairs, 10,000 flips": lambda: paired_permutation(values, np.zeros(1_000_000), 0),
         "tukey, 2,000 requests, 5 systems, 10,000 permutations": lambda: tukey_hsd(matrix, 0),
-        "ild@10 of vectors, 100,000 pages, 64 dimensions": lambda: slates.intra_list_distance(items, vectors, 10),
-        "ild@10 of 3 topics, 100,000 pages": lambda: slates.intra_list_difference(items, topics, 10),
-        "entropy@10, 100,000 pages": lambda: slates.entropy(items, topics[:, 0], 10),
-        "alpha_ndcg@10, 100,000 pages": lambda: slates.alpha_ndcg(items, relevant, pool, topics, 10),
-        "gini@10, 100,000 pages": lambda: slates.gini(slates.exposure(items, 20_000, 10)),
+        "ild@10 of vectors, 100,000 pages, 64 dimensions": lambda: kernels.intra_list_distance(items, vectors, 10),
+        "ild@10 of 3 topics, 100,000 pages": lambda: kernels.intra_list_difference(items, topics, 10),
+        "entropy@10, 100,000 pages": lambda: kernels.entropy(items, topics[:, 0], 10),
+        "alpha_ndcg@10, 100,000 pages": lambda: kernels.alpha_ndcg(items, relevant, pool, topics, 10),
+        "gini@10, 100,000 pages": lambda: kernels.gini(kernels.exposure(items, 20_000, 10)),
     }
     print("CPU seconds, one thread")
     for label, call in timed.items():

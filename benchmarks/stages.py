@@ -28,7 +28,7 @@ from pipeline.logs.read import Log  # noqa: E402
 from pipeline.logs.split import split  # noqa: E402
 from pipeline.market.simulate import simulate  # noqa: E402
 from pipeline.market.world import load_world  # noqa: E402
-from pipeline.metrics.compare import bootstrap_interval, paired_bootstrap  # noqa: E402
+from pipeline.metrics.statistics.compare import bootstrap_interval, paired_bootstrap  # noqa: E402
 from ranking.model import Ranker  # noqa: E402
 from serving.assembly import Parts  # noqa: E402
 from serving.engine import Engine  # noqa: E402

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Mask
 from pipeline.logs.partitions import DAY_MS
-from pipeline.metrics.compare import standard_error
+from pipeline.metrics.statistics.compare import standard_error
 from pipeline.stage import Stage
 from retrieval.config import CHANNELS, Learned, RetrievalConfig
 from retrieval.covisit import Neighbours, learn_neighbours

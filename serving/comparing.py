@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.metrics.comparison import Comparison, Rules, compare_runs
+from pipeline.metrics.statistics.comparison import Comparison, Rules, compare_runs
 
 
 def compare_files(

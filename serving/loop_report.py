@@ -14,6 +14,7 @@ from pipeline.logs.attribution import attribute, grades
 from pipeline.logs.read import Log
 from pipeline.market.world import START
 from pipeline.metrics.ranking import ndcg
+from pipeline.metrics.slates.kernels import coverage, gini
 
 K: Final = 10
 TOP: Final = 0.01  # of the items: those whose share of the exposure is told
@@ -47,10 +48,10 @@ def exposure(shown: NDArray[np.int64]) -> dict[str, float]:
     ascending = np.sort(shown) / total
     share = ascending[ascending > 0]
     return {
-        "gini": float(1.0 + 1.0 / count - 2.0 / count * np.sum((count - np.arange(count)) * ascending)),
+        "gini": gini(shown),
         "top1_share": float(ascending[-max(1, round(TOP * count)) :].sum()),
         "entropy": float(-(share * np.log(share)).sum() / np.log(count)),
-        "coverage": float((shown > 0).mean()),
+        "coverage": coverage(shown),
     }
 
 

@@ -15,12 +15,12 @@ from pipeline.errors import InputError
 from pipeline.features.ids import key_column
 from pipeline.logs.attribution import attribute, grades
 from pipeline.logs.read import Log
-from pipeline.metrics.listings import read_run
 from pipeline.metrics.offpolicy.assess import Options, assess
 from pipeline.metrics.offpolicy.clipping import curve
 from pipeline.metrics.offpolicy.logged import ExaminationTable, Logged, Ranked
 from pipeline.metrics.offpolicy.rankings import discount, inverse_weights
 from pipeline.metrics.padded import Padded, pad
+from pipeline.metrics.tables.listings import read_run
 from serving.replay.examined import AUTO, examined
 from serving.replay.offpolicy import as_json, uniform_pages
 from serving.replay.requests import first_logged

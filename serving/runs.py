@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.errors import InputError
-from pipeline.metrics.compare import paired_t
-from pipeline.metrics.corrections import holm
+from pipeline.metrics.statistics.compare import paired_t
+from pipeline.metrics.statistics.corrections import holm
 from serving.replay.measures import HEADLINE
 from serving.replay.report import REQUESTS
 from serving.replay.slices import plain

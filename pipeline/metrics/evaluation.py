@@ -9,12 +9,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.metrics.lists import LongLists, TieRule, list_values
 from pipeline.metrics.names import REL, Metric, PooledMetric, parse_metric
 from pipeline.metrics.order import Floats
 from pipeline.metrics.pooled import Sums, quotient
 from pipeline.metrics.report import QueryCounts, RunReport
-from pipeline.metrics.resampling import intervals
+from pipeline.metrics.statistics.resampling import intervals
+from pipeline.metrics.tables.lists import LongLists, TieRule, list_values
 
 EmptyRule = Literal["zero", "skip"]
 

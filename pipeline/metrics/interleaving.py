@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.compare import bootstrap_interval
-from pipeline.metrics.distributions import sign_tail
+from pipeline.metrics.statistics.compare import bootstrap_interval
+from pipeline.metrics.statistics.distributions import sign_tail
 
 Ints = NDArray[Any]
 Owner = NDArray[np.int8]

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.errors import InputError
-from pipeline.metrics.compare import Interval
+from pipeline.metrics.statistics.compare import Interval
 
 
 @dataclass(frozen=True, slots=True)

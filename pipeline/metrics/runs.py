@@ -15,12 +15,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.metrics.compare import DRAWS
 from pipeline.metrics.evaluation import EmptyRule, Rules, evaluate_lists, rules
-from pipeline.metrics.frames import codes, evaluate_listing
-from pipeline.metrics.listings import Listing, Source, read_judged, read_qrels, read_run, refuse_outside
-from pipeline.metrics.lists import LongLists, TieRule
 from pipeline.metrics.report import RunReport
+from pipeline.metrics.statistics.compare import DRAWS
+from pipeline.metrics.tables.frames import codes, evaluate_listing
+from pipeline.metrics.tables.listings import Listing, Source, read_judged, read_qrels, read_run, refuse_outside
+from pipeline.metrics.tables.lists import LongLists, TieRule
 
 
 def metrics_report(

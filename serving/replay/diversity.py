@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pipeline.batch import Batch, Ints
 from pipeline.cascade import Step
 from pipeline.catalogue import Catalogue
-from pipeline.metrics.slates import entropy as slate_entropy
-from pipeline.metrics.slates import path_distance
+from pipeline.metrics.slates.kernels import entropy as slate_entropy
+from pipeline.metrics.slates.kernels import path_distance
 from pipeline.stage import Stage
 from serving.ports import Ask
 from serving.replay.answers import Slates, chunks

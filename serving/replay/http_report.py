@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.compare import paired_bootstrap
+from pipeline.metrics.statistics.compare import paired_bootstrap
 from serving.replay import systems
 from serving.replay.answers import Slates
 from serving.replay.calibration import calibration

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.compare import bootstrap_interval
+from pipeline.metrics.statistics.compare import bootstrap_interval
 from serving.ports import Ask
 from serving.replay.ports import ReplayEngine
 from serving.replay.stretches import stretches

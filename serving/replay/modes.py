@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.features.ids import key_column
-from pipeline.metrics.compare import paired_bootstrap
+from pipeline.metrics.statistics.compare import paired_bootstrap
 from serving.ports import DEPTH
 from serving.replay import systems
 from serving.replay.answers import Answers, Progress, Slates, answer, answer_baseline

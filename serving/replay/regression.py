@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalogue import Catalogue
-from pipeline.metrics.compare import paired_t
-from pipeline.metrics.corrections import holm
+from pipeline.metrics.statistics.compare import paired_t
+from pipeline.metrics.statistics.corrections import holm
 from serving.replay import agreement
 from serving.replay.answers import Slates
 from serving.replay.latency import latency

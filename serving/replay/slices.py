@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batch import Mask
-from pipeline.metrics.compare import bootstrap_interval, mean_error
-from pipeline.metrics.distributions import t_quantile
+from pipeline.metrics.statistics.compare import bootstrap_interval, mean_error
+from pipeline.metrics.statistics.distributions import t_quantile
 from serving.replay.answers import Slates
 from serving.replay.dimensions import Masks
 from serving.replay.labels import Labels

@@ -130,7 +130,7 @@ GUARDS: list[tuple[str, object, Callable[[Bench], None]]] = [
     ("pipeline.logs.split._check_rule", nothing, asked("split", "an unknown rule")),
     ("podium.duration", lambda *_: 0, asked("split", "a gap without unit")),
     ("serving.replay.run._check", nothing, asked("evaluate", "an unknown slice")),
-    ("pipeline.metrics.listings._refuse", nothing, measured("a score that is nan")),
+    ("pipeline.metrics.tables.listings._refuse", nothing, measured("a score that is nan")),
     ("pipeline.metrics.runs._refuse_repeated", nothing, measured("an item twice")),
     ("serving.limits.BodyLimit.__call__", unlimited, posted("too large")),
     ("serving.routes.base._require_json", nothing, posted("text")),

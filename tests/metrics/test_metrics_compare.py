@@ -5,7 +5,7 @@ from math import isnan, sqrt
 import numpy as np
 import pytest
 
-from pipeline.metrics.compare import bootstrap_interval, paired_bootstrap, standard_error
+from pipeline.metrics.statistics.compare import bootstrap_interval, paired_bootstrap, standard_error
 
 
 def test_the_interval_is_about_two_standard_errors_either_way() -> None:

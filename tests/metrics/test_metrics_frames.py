@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.metrics.lists import LongLists, blocks, repeated
 from pipeline.metrics.runs import evaluate_frame, evaluate_run
+from pipeline.metrics.tables.lists import LongLists, blocks, repeated
 from podium import cli
 
 NAMES = ["ndcg@3", "ndcg", "dcg_exp@2", "mrr", "map@3", "recall", "precision@2", "hit@1", "r_precision", "bpref"]

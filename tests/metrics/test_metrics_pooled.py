@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.metrics.binary import auc, expected_calibration_error, grouped_auc, win_shares
-from pipeline.metrics.compare import Interval
 from pipeline.metrics.runs import evaluate_frame, evaluate_run
+from pipeline.metrics.statistics.compare import Interval
 
 FRAME = pl.DataFrame(
     {

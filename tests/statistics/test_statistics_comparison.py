@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.errors import InputError
-from pipeline.metrics.comparison import Rules, compare_runs, read_groups
+from pipeline.metrics.statistics.comparison import Rules, compare_runs, read_groups
 from podium import cli
 
 N, K = 120, 6

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.metrics.compare import paired_permutation
-from pipeline.metrics.corrections import benjamini_hochberg, bonferroni, holm, tukey_hsd
+from pipeline.metrics.statistics.compare import paired_permutation
+from pipeline.metrics.statistics.corrections import benjamini_hochberg, bonferroni, holm, tukey_hsd
 
 P = np.array([0.04, 0.01, 0.03, 0.005])
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12).map(np.array)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.metrics.compare import paired_t
-from pipeline.metrics.power import Spread, detectable_effect, power_of, requests_needed, spread_of
+from pipeline.metrics.statistics.compare import paired_t
+from pipeline.metrics.statistics.power import Spread, detectable_effect, power_of, requests_needed, spread_of
 
 
 def test_many_requests_show_2_8_standard_errors_with_80_percent() -> None:

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.errors import InputError
-from pipeline.metrics.items import read_items
-from pipeline.metrics.listings import read_qrels, read_run
-from pipeline.metrics.slate_run import is_slate_metric, slate_values
+from pipeline.metrics.slates.items import read_items
+from pipeline.metrics.slates.run import is_slate_metric, slate_values
+from pipeline.metrics.tables.listings import read_qrels, read_run
 from podium import cli
 
 ITEMS = pl.DataFrame(

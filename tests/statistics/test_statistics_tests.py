@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.metrics.compare import mean_error, paired_bootstrap, paired_permutation, paired_t, t_interval
-from pipeline.metrics.distributions import sign_tail
-from pipeline.metrics.flips import all_sums, drawn_sums, flip_p_value
+from pipeline.metrics.statistics.compare import mean_error, paired_bootstrap, paired_permutation, paired_t, t_interval
+from pipeline.metrics.statistics.distributions import sign_tail
+from pipeline.metrics.statistics.flips import all_sums, drawn_sums, flip_p_value
 
 ZEROS = np.zeros(6)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.distributions import t_quantile, t_tail
+from pipeline.metrics.statistics.distributions import t_quantile, t_tail
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float64]

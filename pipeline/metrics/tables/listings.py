@@ -1,6 +1,6 @@
 """Runs (what a system ranked), qrels (what was judged), and both in one table: read and checked.
 
-A source is a path (`pipeline.metrics.files`) or a Polars or pandas frame. A TREC run has `qid Q0 docno rank
+A source is a path (`pipeline.metrics.tables.files`) or a Polars or pandas frame. A TREC run has `qid Q0 docno rank
 score tag`, where, as in trec_eval, the score orders and the rank is not read; qrels have `qid 0 docno grade`.
 In tables the first name present counts of those in `QUERY`, `ITEM`, `SCORE`, `GRADE` or `GROUP`; other
 columns are not read.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Union
 import polars as pl
 
 from pipeline.errors import InputError
-from pipeline.metrics.files import read_table
+from pipeline.metrics.tables.files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

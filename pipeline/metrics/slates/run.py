@@ -19,13 +19,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.metrics import slates
-from pipeline.metrics.compare import DRAWS, Interval, bootstrap_interval
 from pipeline.metrics.evaluation import EmptyRule
-from pipeline.metrics.items import ItemTable
-from pipeline.metrics.listings import Listing
 from pipeline.metrics.padded import pad
 from pipeline.metrics.report import QueryCounts
+from pipeline.metrics.slates import kernels
+from pipeline.metrics.slates.items import ItemTable
+from pipeline.metrics.statistics.compare import DRAWS, Interval, bootstrap_interval
+from pipeline.metrics.tables.listings import Listing
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int32]
@@ -163,48 +163,48 @@ def _of_catalogue(name: str, pages: Pages, k: int, seed: int) -> Interval:
     over resamples of the pages, whose percentiles would be off for the same reason."""
     size, shown = len(pages.table.ids), pages.items[:, :k]
     discounted = name == "gini_discounted"
-    exposed = slates.exposure(shown, size, k, discounted=discounted)
+    exposed = kernels.exposure(shown, size, k, discounted=discounted)
     if name == "coverage":
-        return Interval(slates.coverage(exposed), float("nan"), float("nan"), len(shown))
-    value, generator = slates.gini(exposed), np.random.default_rng(seed)
+        return Interval(kernels.coverage(exposed), float("nan"), float("nan"), len(shown))
+    value, generator = kernels.gini(exposed), np.random.default_rng(seed)
     drawn = np.empty(CATALOGUE_DRAWS)
     for i in range(CATALOGUE_DRAWS):
         rows = generator.integers(0, len(shown), len(shown))
-        drawn[i] = slates.gini(slates.exposure(shown[rows], size, k, discounted=discounted))
+        drawn[i] = kernels.gini(kernels.exposure(shown[rows], size, k, discounted=discounted))
     half = 1.96 * float(drawn.std(ddof=1))
     return Interval(value, max(0.0, value - half), min(1.0, value + half), len(shown))
 
 
 def _ild(pages: Pages, k: int) -> Floats:
     if pages.table.vectors is not None:
-        return slates.intra_list_distance(pages.items, pages.table.vectors, k)
+        return kernels.intra_list_distance(pages.items, pages.table.vectors, k)
     return _ild_topics(pages, k) if pages.table.paths is None else _ild_path(pages, k)
 
 
 def _ild_path(pages: Pages, k: int) -> Floats:
-    return slates.path_distance(pages.items, _needed(pages.table.paths, "category"), k)
+    return kernels.path_distance(pages.items, _needed(pages.table.paths, "category"), k)
 
 
 def _ild_topics(pages: Pages, k: int) -> Floats:
-    return slates.intra_list_difference(pages.items, _needed(pages.table.topics, "category (or topics)"), k)
+    return kernels.intra_list_difference(pages.items, _needed(pages.table.topics, "category (or topics)"), k)
 
 
 def _entropy(pages: Pages, k: int) -> Floats:
-    return slates.entropy(pages.items, _needed(pages.table.paths, "category")[:, 0] - 1, k)
+    return kernels.entropy(pages.items, _needed(pages.table.paths, "category")[:, 0] - 1, k)
 
 
 def _novelty(pages: Pages, k: int) -> Floats:
-    return slates.novelty(pages.items, slates.self_information(_needed(pages.table.popularity, "popularity")), k)
+    return kernels.novelty(pages.items, kernels.self_information(_needed(pages.table.popularity, "popularity")), k)
 
 
 def _srecall(pages: Pages, k: int) -> Floats:
     topics, (relevant, pool) = _needed(pages.table.topics, "category (or topics)"), _judged(pages)
-    return slates.subtopic_recall(pages.items, relevant, pool, topics, k)
+    return kernels.subtopic_recall(pages.items, relevant, pool, topics, k)
 
 
 def _alpha_ndcg(pages: Pages, k: int) -> Floats:
     topics, (relevant, pool) = _needed(pages.table.topics, "category (or topics)"), _judged(pages)
-    return slates.alpha_ndcg(pages.items, relevant, pool, topics, k)
+    return kernels.alpha_ndcg(pages.items, relevant, pool, topics, k)
 
 
 def _needed(column: T | None, name: str) -> T:

@@ -17,7 +17,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.metrics.compare import (
+from pipeline.metrics.evaluation import EmptyRule
+from pipeline.metrics.runs import evaluate_run
+from pipeline.metrics.statistics.compare import (
     Difference,
     Interval,
     bootstrap_interval,
@@ -26,14 +28,12 @@ from pipeline.metrics.compare import (
     paired_t,
     t_interval,
 )
-from pipeline.metrics.corrections import benjamini_hochberg, bonferroni, holm, tukey_hsd
-from pipeline.metrics.evaluation import EmptyRule
-from pipeline.metrics.files import read_table
-from pipeline.metrics.flips import FLIPS
-from pipeline.metrics.listings import QUERY, Source
-from pipeline.metrics.lists import TieRule
-from pipeline.metrics.power import detectable_effect, spread_of
-from pipeline.metrics.runs import evaluate_run
+from pipeline.metrics.statistics.corrections import benjamini_hochberg, bonferroni, holm, tukey_hsd
+from pipeline.metrics.statistics.flips import FLIPS
+from pipeline.metrics.statistics.power import detectable_effect, spread_of
+from pipeline.metrics.tables.files import read_table
+from pipeline.metrics.tables.listings import QUERY, Source
+from pipeline.metrics.tables.lists import TieRule
 
 Test = Literal["permutation", "t", "bootstrap"]
 Correction = Literal["holm", "bh", "bonferroni", "tukey", "none"]

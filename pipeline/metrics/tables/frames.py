@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.metrics.evaluation import Rules, evaluate_lists
-from pipeline.metrics.listings import Listing
-from pipeline.metrics.lists import LongLists, repeated
 from pipeline.metrics.order import Numbers
 from pipeline.metrics.padded import run_starts
 from pipeline.metrics.report import RunReport
+from pipeline.metrics.tables.listings import Listing
+from pipeline.metrics.tables.lists import LongLists, repeated
 
 
 def evaluate_listing(listing: Listing, chosen: Rules) -> RunReport:

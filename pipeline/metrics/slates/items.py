@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.metrics.files import read_table
-from pipeline.metrics.listings import ITEM
+from pipeline.metrics.tables.files import read_table
+from pipeline.metrics.tables.listings import ITEM
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int32]

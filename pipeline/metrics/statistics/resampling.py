@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipeline.metrics.compare import DRAWS, Interval
 from pipeline.metrics.order import Floats
 from pipeline.metrics.pooled import Sums
+from pipeline.metrics.statistics.compare import DRAWS, Interval
 
 CHUNK = 200_000  # drawn indices at once
 WORKERS = 2

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.distributions import t_quantile, t_tail
-from pipeline.metrics.flips import FLIPS, flip_p_value
+from pipeline.metrics.statistics.distributions import t_quantile, t_tail
+from pipeline.metrics.statistics.flips import FLIPS, flip_p_value
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float64]

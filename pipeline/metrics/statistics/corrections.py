@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metrics.flips import FLIPS
+from pipeline.metrics.statistics.flips import FLIPS
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float64]

@@ -8,12 +8,12 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.metrics.evaluation import EmptyRule
-from pipeline.metrics.items import read_items
-from pipeline.metrics.listings import read_qrels, read_run
-from pipeline.metrics.lists import TieRule
 from pipeline.metrics.report import RunReport
 from pipeline.metrics.runs import metrics_report
-from pipeline.metrics.slate_run import is_slate_metric, slate_values
+from pipeline.metrics.slates.items import read_items
+from pipeline.metrics.slates.run import is_slate_metric, slate_values
+from pipeline.metrics.tables.listings import read_qrels, read_run
+from pipeline.metrics.tables.lists import TieRule
 
 
 def report_with_slates(

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
-from pipeline.metrics.compare import mean_error
-from pipeline.metrics.distributions import t_power
+from pipeline.metrics.statistics.compare import mean_error
+from pipeline.metrics.statistics.distributions import t_power
 
 Numbers = NDArray[Any]
 _MOST: Final = 2**50  # requests; more than that is no plan
