@@ -45,13 +45,14 @@ def exposure(shown: NDArray[np.int64]) -> dict[str, float]:
     count, total = len(shown), int(shown.sum())
     if not total or count < 2:
         return {"gini": 0.0, "top1_share": 0.0, "entropy": 0.0, "coverage": 0.0}
-    ascending = np.sort(shown) / total
+    weight = shown.astype(np.float64)
+    ascending = np.sort(weight) / total
     share = ascending[ascending > 0]
     return {
-        "gini": gini(shown),
+        "gini": gini(weight),
         "top1_share": float(ascending[-max(1, round(TOP * count)) :].sum()),
         "entropy": float(-(share * np.log(share)).sum() / np.log(count)),
-        "coverage": coverage(shown),
+        "coverage": coverage(weight),
     }
 
 

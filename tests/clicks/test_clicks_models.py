@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from pipeline.metrics.clicks.arrays import moments
 from pipeline.metrics.clicks.chain import ChainModel, fit_cascade, fit_simplified
 from pipeline.metrics.clicks.dbn import expect, fit_dynamic
 from pipeline.metrics.clicks.judge import held_out, judge
 from pipeline.metrics.clicks.pages import ShownPages, page_rows
 from pipeline.metrics.clicks.position import PositionModel, fit_position, place_classes
-from pipeline.metrics.clicks.spread import moments
 from pipeline.metrics.clicks.ubm import BrowsingModel, browsing_cells, fit_browsing
 from tests.clicks.market_pages import shuffled_pages
 

@@ -35,11 +35,13 @@ def run(commands: str, where: Path) -> str:
 
 
 def test_the_readme_has_every_tested_block() -> None:
-    assert set(BLOCKS) == {"serve", "ask", "train", "evaluate", "metrics"}
+    assert set(BLOCKS) == {"serve", "ask", "train", "evaluate", "offpolicy", "metrics"}
 
 
 def test_the_metrics_commands_run(tmp_path: Path) -> None:
-    assert "ndcg@10" in run(BLOCKS["metrics"], tmp_path)
+    said = run(BLOCKS["metrics"], tmp_path)
+    assert "ndcg@10" in said
+    assert "other" in said
 
 
 @pytest.mark.full
@@ -50,6 +52,9 @@ def test_the_training_and_evaluation_commands_run(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report/report.json").read_text())
     assert report["modes"]["rank"]["systems"]["podium"]["ndcg@10"]["n"] > 0
     assert "<svg" in (tmp_path / "report/report.html").read_text()
+    corrected = run(BLOCKS["offpolicy"], tmp_path)
+    assert "naive_ndcg@10" in corrected
+    assert report["protocol"]["hash"] in corrected
 
 
 @pytest.mark.full

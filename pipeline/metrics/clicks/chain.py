@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.metrics.clicks.arrays import mean_by, moments, shrunk
 from pipeline.metrics.clicks.pages import Floats, Ints, Mask, ShownPages
-from pipeline.metrics.clicks.spread import mean_by, moments, shrunk, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class ChainModel:
 
     def conditional(self, pages: ShownPages) -> Floats:
         """P(click | the clicks above), `[n]`."""
-        click = spread(pages, pages.clicked, fill=False)
+        click = pages.table(pages.clicked, fill=False)
         chance = np.zeros(click.shape)
         looked = np.ones(len(click))
         for place, attract, satisfy, shown in self._down(pages):
@@ -57,7 +57,7 @@ class ChainModel:
 
     def _down(self, pages: ShownPages) -> Iterator[tuple[int, Floats, Floats, Mask]]:
         """Of each position: attractiveness, satisfaction and whether something was shown, `[R]`."""
-        pair = spread(pages, pages.pair, -1)
+        pair = pages.table(pages.pair, -1)
         for place in range(pair.shape[1]):
             yield place, self.attract[pair[:, place]], self.satisfy[pair[:, place]], pair[:, place] >= 0
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.metrics.clicks.arrays import shrunk
 from pipeline.metrics.clicks.chain import ChainModel, fit_simplified, last_click, rates
 from pipeline.metrics.clicks.pages import Floats, Ints, Mask, ShownPages
-from pipeline.metrics.clicks.spread import shrunk, spread
 
 ITERATIONS: Final = 100
 SETTLED: Final = 1e-4  # perseverance moves by less between two iterations
@@ -68,7 +68,7 @@ def _table(pages: ShownPages) -> _Table:
     hit = pages.clicked
     _, attract = rates(pages.pair[seen], hit[seen], pages.pairs)
     _, satisfy = rates(pages.pair[hit], pages.position[hit] == last[pages.request[hit]], pages.pairs)
-    pair, click = spread(pages, pages.pair, -1), spread(pages, hit, fill=False)
+    pair, click = pages.table(pages.pair, -1), pages.table(hit, fill=False)
     return _Table(pair, click, last, pages.pairs, (attract, satisfy))
 
 

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline.metrics.clicks.arrays import mean_by
 from pipeline.metrics.clicks.pages import Floats, Mask, ShownPages
-from pipeline.metrics.clicks.spread import mean_by
 
 SURE = 1e-6
 

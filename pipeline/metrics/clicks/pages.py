@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.logs.attribution import attribute
 from pipeline.logs.read import Log
-from pipeline.metrics.clicks.spread import dense
+from pipeline.metrics.clicks.arrays import dense
 
 Numbers = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -53,6 +53,12 @@ class ShownPages:
     def places(self) -> int:
         """Positions up to the deepest that was shown."""
         return int(self.position.max()) + 1 if len(self.position) else 0
+
+    def table(self, values: Numbers, fill: Any) -> Numbers:
+        """Values of rows `[n]` as `[R, P]`, requests by positions."""
+        table = np.full((int(self.request.max(initial=-1)) + 1, self.places), fill, dtype=values.dtype)
+        table[self.request, self.position] = values
+        return table
 
     def take(self, rows: Mask | Ints) -> "ShownPages":
         """Some of the rows. Requests are numbered anew; pairs keep their numbers."""

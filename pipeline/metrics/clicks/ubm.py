@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.metrics.clicks.arrays import mean_by
 from pipeline.metrics.clicks.pages import Floats, Ints, ShownPages
 from pipeline.metrics.clicks.position import PositionModel, fit_cells
-from pipeline.metrics.clicks.spread import mean_by, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class BrowsingModel:
 
     def _walk(self, pages: ShownPages) -> tuple[Floats, Floats]:
         """P(looked at) and P(click) `[R, P]`, down the page over all ways in which the last click may lie above."""
-        gamma = spread(pages, self.cells.gamma[pages.pair], 0.0)
+        gamma = pages.table(self.cells.gamma[pages.pair], 0.0)
         last = np.zeros((len(gamma), self.places + 1))
         last[:, 0] = 1.0
         theta, looked, clicked = self.theta, np.zeros(gamma.shape), np.zeros(gamma.shape)
@@ -60,7 +60,7 @@ class BrowsingModel:
 
 def browsing_cells(pages: ShownPages) -> Ints:
     """Cell of each row, `[n]`: the lower triangle of (position, last click above + 1) row by row."""
-    clicks = spread(pages, pages.clicked, fill=False)
+    clicks = pages.table(pages.clicked, fill=False)
     above = np.where(clicks, np.arange(1, clicks.shape[1] + 1), 0)
     last = np.maximum.accumulate(above, axis=1)
     last = np.concatenate([np.zeros((len(last), 1), dtype=np.int64), last[:, :-1]], axis=1)

@@ -1,12 +1,9 @@
 """Small tools of arrays that the click models share."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from pipeline.metrics.clicks.pages import ShownPages
 
 Numbers = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -16,13 +13,6 @@ Floats = NDArray[np.float64]
 def dense(values: Numbers) -> Ints:
     """The rank of each value among the different ones, from 0."""
     return np.unique(values, return_inverse=True)[1].astype(np.int64).reshape(-1)
-
-
-def spread(pages: "ShownPages", values: Numbers, fill: Any) -> Numbers:
-    """Values of rows `[n]` as a table `[R, P]` of requests by positions."""
-    table = np.full((int(pages.request.max(initial=-1)) + 1, pages.places), fill, dtype=values.dtype)
-    table[pages.request, pages.position] = values
-    return table
 
 
 def mean_by(group: Numbers, values: Numbers, groups: int) -> Floats:
