@@ -41,10 +41,23 @@ class Evaluated:
                     if (value := metrics.get(metric)) and value["mean"] is not None
                 ]
                 said.append(f"  {name:<12}{'  '.join(cells)}")
+        said += [_corrected(mode, found["systems"]) for mode, found in self.report.off_policy.get("modes", {}).items()]
         said += [_changed(mode, found) for mode, found in self.report.regression.items()]
         if self.report.gate:
             said.append(f"gate: passed, {len(self.report.gate['checks'])} checks")
         return said
+
+
+def _corrected(mode: str, systems: Mapping[str, Any]) -> str:
+    """IPS-DCG@10 of the systems, or why there is none."""
+    found = {name: figures["ips_dcg@10"] for name, figures in systems.items()}
+    known = [
+        f"{name} {value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+        for name, value in found.items()
+        if value["low"] is not None
+    ]
+    reasons = {value["refused"] for value in found.values() if value["refused"]}
+    return f"{mode} corrected for places, ips_dcg@10: {'  '.join(known) or '; '.join(sorted(reasons))}"
 
 
 def _changed(mode: str, found: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The top of the report: what was measured and how, what it says in one line, and whether it may ship."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.replay.page.tables import note, soft, table, text
@@ -14,6 +14,8 @@ _SIMULATED = (
     "These figures come from a simulated market. They show that the code is right; they say nothing about quality "
     "on real traffic."
 )
+_CORRECTED = "ips_dcg@10"
+_OTHERS = ("baseline", "logged", "popularity")
 _TITLES = {"minimum": "minimum", "max_drop": "drop", "off_policy": "off-policy"}
 
 
@@ -28,26 +30,52 @@ def head(report: Mapping[str, Any]) -> str:
         "<header><h1>Replay report</h1>"
         f'<p class="soft">bundle <code>{text(how["bundle"])}</code>{against} · protocol <code>{text(how["hash"])}'
         f"</code> · {text(asked)} · state {text(how['state'])}</p></header>"
-        + _headline(modes, report["compare"])
+        + _headline(modes, report["compare"], report.get("off_policy", {}).get("modes", {}))
         + "".join(map(note, notes))
     )
 
 
-def _headline(modes: Mapping[str, Any], compare: list[Mapping[str, Any]]) -> str:
-    """podium's NDCG@10 of each mode, and how it stands to the others."""
+def _headline(
+    modes: Mapping[str, Any], compare: Sequence[Mapping[str, Any]], corrected: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """podium's NDCG@10 of each mode and how it stands to the others, as logged and corrected."""
     cells = []
     for mode, about in modes.items():
         found = about["systems"].get("podium", {}).get("ndcg@10")
         if not found or found["mean"] is None:
             continue
-        ends = f"{found['low']:.4f} to {found['high']:.4f}" if found["low"] is not None else "no interval"
-        rows = [row for row in compare if (row["mode"], row["metric"]) == (mode, "ndcg@10") and row["mean"] is not None]
-        said = "".join(f"<li>{_against(row)}</li>" for row in rows if row["b"] in ("baseline", "logged", "popularity"))
+        rows = [row for row in compare if (row["mode"], row["metric"]) == (mode, "ndcg@10")]
         cells.append(
             f'<div class="card"><p class="soft">{text(mode)} · NDCG@10 of podium</p>'
-            f'<p class="big">{found["mean"]:.4f}</p><p class="soft">{ends}, n {found["n"]}</p><ul>{said}</ul></div>'
+            f'<p class="big">{found["mean"]:.4f}</p><p class="soft">{_ends(found)}</p>{_stands(rows)}'
+            f"{_corrected(corrected.get(mode, {}))}</div>"
         )
     return f'<div class="plots">{"".join(cells)}</div>' if cells else ""
+
+
+def _corrected(mode: Mapping[str, Any]) -> str:
+    """The same without the favour of places, or why it cannot be said."""
+    found = mode.get("systems", {}).get("podium", {}).get(_CORRECTED)
+    if not found:
+        return ""
+    if found["refused"] or found["mean"] is None:
+        return soft(f"Corrected for places: refused, {found['refused'] or 'nothing was measured'}.")
+    rows = [row for row in mode.get("compare", []) if row["metric"] == _CORRECTED and row["a"] == "podium"]
+    return (
+        f"<p>corrected for places, IPS-DCG@10: <b>{found['mean']:.4f}</b></p>"
+        f'<p class="soft">{_ends(found)}</p>{_stands(rows)}'
+    )
+
+
+def _ends(found: Mapping[str, Any]) -> str:
+    ends = f"{found['low']:.4f} to {found['high']:.4f}" if found["low"] is not None else "no interval"
+    return f"{ends}, n {found['n']}"
+
+
+def _stands(rows: Sequence[Mapping[str, Any]]) -> str:
+    known = [row for row in rows if row["mean"] is not None and row["low"] is not None]
+    said = "".join(f"<li>{_against(row)}</li>" for row in known if row["b"] in _OTHERS)
+    return f"<ul>{said}</ul>"
 
 
 def _against(row: Mapping[str, Any]) -> str:

@@ -8,7 +8,8 @@ from serving.replay.page.tables import NOTHING, card, ends, note, plots, section
 
 _NAIVE = "naive_ndcg@10"
 _CORRECTED = ("snips_dcg@10", "dr_dcg@10", "ips_dcg@10")  # the first that is not refused is drawn
-_COLUMNS = ("judged@10", _NAIVE, "ips_dcg@10", "snips_dcg@10", "dr_dcg@10", "explored_ips_dcg@10")
+_EXPLORED = ("explored_dcg@10", "explored_ips_dcg@10")
+_COLUMNS = ("judged@10", _NAIVE, "ips_dcg@10", "snips_dcg@10", "dr_dcg@10", *_EXPLORED)
 
 
 def off_policy_section(found: Mapping[str, Any]) -> str:
