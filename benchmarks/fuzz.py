@@ -22,7 +22,13 @@ from random import Random
 from typing import Any, Final
 
 _WATCHED: Final = ("pipeline.logs.decode", "pipeline.logs.validate", "pipeline.logs.wire", "pipeline.logs.taken")
-_MODULES: Final = (*_WATCHED, "pipeline.logs.forget", "pipeline.logs.forgotten", "serving.events", "serving.joins")
+_MODULES: Final = (
+    *_WATCHED,
+    "pipeline.logs.forget",
+    "pipeline.logs.storage.forgotten",
+    "serving.events",
+    "serving.joins",
+)
 _LONGEST: Final = 16_384  # bytes of an input
 _WHOLE: Final = 8  # one input in so many is also read back and learned, which takes longer than all the rest
 

@@ -22,9 +22,9 @@ def check(logs: Path, days: int | None, report: Path | None, config: Path | None
     from pipeline.logs.attribution import AttributionConfig
     from pipeline.logs.partitions import DAY_MS
     from pipeline.logs.read import Log
-    from pipeline.logs.watch import watch
-    from pipeline.logs.watch_config import WatchConfig
-    from pipeline.logs.watch_report import lines, read_reported, values
+    from pipeline.logs.watch.config import WatchConfig
+    from pipeline.logs.watch.joins import watch
+    from pipeline.logs.watch.report import lines, read_reported, values
 
     bounds, log = load_section(config, "watch", WatchConfig), Log.open(logs)
     known = sorted({*log.days("feedback"), *log.days("impression")})

@@ -12,7 +12,7 @@ from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.features.config import FeaturesConfig
 from pipeline.logs.attribution import AttributionConfig
-from pipeline.logs.watch_config import WatchConfig
+from pipeline.logs.watch.config import WatchConfig
 from query_suggest.config import SuggestConfig
 from ranking.config import RankingConfig
 from rerank.config import RerankConfig

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeline.logs.watch import RATES, Tally, alarms_of
-from pipeline.logs.watch_config import WatchConfig
+from pipeline.logs.watch.config import WatchConfig
+from pipeline.logs.watch.joins import RATES, Tally, alarms_of
 
 Ints = NDArray[np.int64]
 Frames = Mapping[str, pl.DataFrame]

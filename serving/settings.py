@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.config import Config, load_section
 from pipeline.errors import ConfigError
-from pipeline.logs.watch_config import WatchConfig
+from pipeline.logs.watch.config import WatchConfig
 
 
 class ServingConfig(Config):

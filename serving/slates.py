@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import orjson
 import sqlalchemy as sa
 
-from pipeline.logs.database import open_database, scrub
+from pipeline.logs.storage.database import open_database, scrub
 from serving.ports import Slate
 from serving.problems import Problem
 

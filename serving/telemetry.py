@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.logs.watch_config import WatchConfig
+from pipeline.logs.watch.config import WatchConfig
 from serving.joins import Joins
 from serving.ports import Slate
 

@@ -17,7 +17,6 @@ import polars as pl
 
 from pipeline.logs.decode import MAX_RAW
 from pipeline.logs.events import TYPES
-from pipeline.logs.forgotten import Forgotten
 from pipeline.logs.grow import QUARANTINE, keep_refused
 from pipeline.logs.partitions import (
     CLEARED,
@@ -33,6 +32,7 @@ from pipeline.logs.partitions import (
     write_manifest,
 )
 from pipeline.logs.read import STATE
+from pipeline.logs.storage.forgotten import Forgotten
 
 HAPPENED: Final = ("impression", "feedback", "suggest")  # what a day holds; items, users, judgments are what is known
 SEPARATOR: Final = "\x1f"

@@ -11,14 +11,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from pipeline.logs import rows
-from pipeline.logs.cleaning import Cleaner
-from pipeline.logs.database import DiskFullError, StoreBrokenError, StoreFullError, named, open_database
-from pipeline.logs.forgotten import Forgotten, Mark
-from pipeline.logs.rows import Row, Stored
-from pipeline.logs.schema import EVENTS, FORGOTTEN, TABLES, head, settle_schema
-from pipeline.logs.version import Version
-from pipeline.logs.writer import Appended, Limits, Writer
+from pipeline.logs.storage import rows
+from pipeline.logs.storage.cleaning import Cleaner
+from pipeline.logs.storage.database import DiskFullError, StoreBrokenError, StoreFullError, named, open_database
+from pipeline.logs.storage.forgotten import Forgotten, Mark
+from pipeline.logs.storage.rows import Row, Stored
+from pipeline.logs.storage.schema import EVENTS, FORGOTTEN, TABLES, head, settle_schema
+from pipeline.logs.storage.version import Version
+from pipeline.logs.storage.writer import Appended, Limits, Writer
 
 __all__ = [
     "Appended",

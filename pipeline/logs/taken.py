@@ -7,7 +7,7 @@ import polars as pl
 
 from pipeline.logs.decode import Chunk, decode_each
 from pipeline.logs.forget import stranger
-from pipeline.logs.forgotten import Forgotten
+from pipeline.logs.storage.forgotten import Forgotten
 from pipeline.logs.store import Stored
 
 PLACE = "store"

@@ -13,7 +13,7 @@ from pipeline.catalogue import build_catalogue
 from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk, decode_events, decode_lines
 from pipeline.logs.events import MAX_ID, TYPES
-from pipeline.logs.forgotten import Forgotten, Mark, digest
+from pipeline.logs.storage.forgotten import Forgotten, Mark, digest
 from pipeline.logs.store import Row, Stored
 from pipeline.observed import nothing
 from pipeline.state import State, initial_state

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.logs.forgotten import Forgotten
+from pipeline.logs.storage.forgotten import Forgotten
 from pipeline.logs.store import EventStore, Row
 from serving.events import to_frames
 from serving.follow import Follower

@@ -23,8 +23,8 @@ from pipeline.logs import compact as compacting
 from pipeline.logs import merge as merging
 from pipeline.logs.compact import Compacted, compact
 from pipeline.logs.forget import stranger
-from pipeline.logs.forgotten import Forgotten
 from pipeline.logs.read import Log
+from pipeline.logs.storage.forgotten import Forgotten
 from pipeline.logs.store import EventStore, Row
 
 USERS = ("ann-7d1e", "bob-93fa", "eve-c04b")

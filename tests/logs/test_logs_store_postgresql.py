@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from store_tools import ids, row
 
 from pipeline.errors import InputError
-from pipeline.logs.database import failure
+from pipeline.logs.storage.database import failure
 from pipeline.logs.store import DiskFullError, EventStore, StoreBrokenError
 from tests.postgres import Server, running
 

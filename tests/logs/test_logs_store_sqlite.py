@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from store_tools import FOREVER, bytes_of, ids, row
 
 from pipeline.errors import InputError
-from pipeline.logs.database import failure, reason
+from pipeline.logs.storage.database import failure, reason
 from pipeline.logs.store import DiskFullError, EventStore, StoreBrokenError
 
 

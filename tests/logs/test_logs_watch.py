@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pipeline.errors import GateError, InputError
 from pipeline.logs.ingest import ingest
 from pipeline.logs.read import Log
-from pipeline.logs.robots import conduct, judge, together
-from pipeline.logs.sketch import quantile, sketch
-from pipeline.logs.watch import Watched, watch
-from pipeline.logs.watch_config import RobotsConfig, WatchConfig
+from pipeline.logs.watch.config import RobotsConfig, WatchConfig
+from pipeline.logs.watch.joins import Watched, watch
+from pipeline.logs.watch.robots import conduct, judge, together
+from pipeline.logs.watch.sketch import quantile, sketch
 from podium import cli
 
 DAY = 86_400_000

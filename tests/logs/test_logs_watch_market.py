@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.logs.ingest import ingest
 from pipeline.logs.read import Log
-from pipeline.logs.watch import watch
+from pipeline.logs.watch.joins import watch
 from pipeline.market import simulate
 from pipeline.market.rows import user_ids
 from pipeline.market.shoppers import Shoppers, make_shoppers

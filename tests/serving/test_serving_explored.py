@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from serving_fakes import FakeEngine, TestClient, calling, settings
 
-from pipeline.logs.database import DiskFullError
+from pipeline.logs.storage.database import DiskFullError
 from pipeline.logs.store import StoreFullError
 from serving.settings import ServingConfig
 

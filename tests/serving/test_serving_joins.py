@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from serving_fakes import FakeEngine, TestClient, calling, feedback, settings
 
 from pipeline.logs.events import COLUMNS
-from pipeline.logs.watch_config import WatchConfig
+from pipeline.logs.watch.config import WatchConfig
 from serving.joins import Joins, told
 
 NOW = 1_700_000_000.0

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.logs.sessions import IDLE_MS
-from pipeline.logs.watch_config import RobotsConfig
+from pipeline.logs.watch.config import RobotsConfig
 
 SIGNS: Final = ("rate", "regular", "everything", "never_else")
 _STEP: Final = 1.1

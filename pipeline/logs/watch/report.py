@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.logs.robots import SIGNS
-from pipeline.logs.watch import RATES, Watched
-from pipeline.logs.watch_config import AT_LEAST, WatchConfig
+from pipeline.logs.watch.config import AT_LEAST, WatchConfig
+from pipeline.logs.watch.joins import RATES, Watched
+from pipeline.logs.watch.robots import SIGNS
 
 _NAMED = 20  # programs that are listed
 

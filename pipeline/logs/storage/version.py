@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from pipeline.logs.database import named
+from pipeline.logs.storage.database import named
 
 # SQLite: changes with every commit of another connection, and this one never writes. PostgreSQL: the transactions a
 # reader would see, so that whoever saw it change reads what changed it; 13 or newer.

@@ -9,8 +9,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from pipeline.logs.database import IMMEDIATE, reason, scrub, truncate, without_transaction
-from pipeline.logs.schema import META, UNCLEAN, read_meta
+from pipeline.logs.storage.database import IMMEDIATE, reason, scrub, truncate, without_transaction
+from pipeline.logs.storage.schema import META, UNCLEAN, read_meta
 
 LOG = logging.getLogger("podium.logs")
 _TABLES: Final = ("events", "forgotten")

@@ -7,8 +7,8 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.logs.forgotten import digest
-from pipeline.logs.schema import EVENTS, FORGOTTEN, SEEN, keep_head, note_unclean
+from pipeline.logs.storage.forgotten import digest
+from pipeline.logs.storage.schema import EVENTS, FORGOTTEN, SEEN, keep_head, note_unclean
 
 # One statement a row on SQLite, one statement a group on PostgreSQL, where each is a trip to the server.
 _INSERT_SQLITE: Final = """

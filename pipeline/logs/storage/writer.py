@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from pipeline.logs.database import IMMEDIATE, DiskFullError, StoreBrokenError, StoreFullError, failure, lock
-from pipeline.logs.rows import Row, insert
-from pipeline.logs.schema import head
+from pipeline.logs.storage.database import IMMEDIATE, DiskFullError, StoreBrokenError, StoreFullError, failure, lock
+from pipeline.logs.storage.rows import Row, insert
+from pipeline.logs.storage.schema import head
 
 _RETRY_SECONDS: Final = 1.0  # between the first two tries to clean
 _LONGEST_SECONDS: Final = 30.0  # between two tries

@@ -17,10 +17,10 @@ from pipeline.logs.attribution import attribute, shown_items
 from pipeline.logs.events import subject
 from pipeline.logs.partitions import DAY_MS, day_name
 from pipeline.logs.read import Log
-from pipeline.logs.robots import SIGNS, conduct, judge, nobody, together
 from pipeline.logs.sessions import IDLE_MS
-from pipeline.logs.sketch import BUCKETS, Counts, quantile, sketch
-from pipeline.logs.watch_config import AT_LEAST, WatchConfig
+from pipeline.logs.watch.config import AT_LEAST, WatchConfig
+from pipeline.logs.watch.robots import SIGNS, conduct, judge, nobody, together
+from pipeline.logs.watch.sketch import BUCKETS, Counts, quantile, sketch
 
 # rate -> the counts it is the quotient of
 RATES: Final[dict[str, tuple[str, str]]] = {

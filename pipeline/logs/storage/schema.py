@@ -5,8 +5,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from pipeline.logs.database import IMMEDIATE, create_tables, lock
-from pipeline.logs.forgotten import SIZE, digest
+from pipeline.logs.storage.database import IMMEDIATE, create_tables, lock
+from pipeline.logs.storage.forgotten import SIZE, digest
 
 UNCLEAN: Final = "unclean"
 TABLES: Final = sa.MetaData()
