@@ -9,7 +9,7 @@ import pytest
 from pipeline.logs.ingest import ingest
 from pipeline.logs.read import Log
 from pipeline.logs.watch.joins import watch
-from pipeline.market import simulate
+from pipeline.market import running, simulate
 from pipeline.market.rows import user_ids
 from pipeline.market.shoppers import Shoppers, make_shoppers
 from pipeline.market.world import load_world
@@ -20,7 +20,7 @@ def test_the_programs_of_a_market_are_found_and_its_people_are_not_taken_for_the
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Shoppers] = []
-    monkeypatch.setattr(simulate, "make_shoppers", lambda *told: made.append(make_shoppers(*told)) or made[0])
+    monkeypatch.setattr(running, "make_shoppers", lambda *told: made.append(make_shoppers(*told)) or made[0])
     small = {"users": "4000", "items": "4000", "impressions": "40000", "bots": "0.02", "anonymous": "0"}
     simulate.simulate(load_world("base", small), tmp_path)
     ingest("podium", [tmp_path / "events"], tmp_path / "log")
