@@ -52,12 +52,12 @@ RUNS: list[tuple[str, str | bytes, str]] = [
     ("run", b"PAR1" + bytes(60), ": file: a name ending in .parquet for Parquet"),
     ("run", '{"qid": "q1"}\n', ", line 1: line: 6 fields"),
     ("run.gz", RUN, ": file: gzip (Not a gzipped file"),
-    ("run.gz", gzip.compress(RUN.encode() * 50)[:-20], ": file: gzip (Compressed file ended before"),
-    ("run", gzip.compress(RUN.encode())[:-5], ": file: gzip (Compressed file ended before"),
-    ("run.gz", gzip.compress(RUN.encode())[:-8] + bytes(8), ": file: gzip (CRC check failed"),
+    ("run.gz", gzip.compress(RUN.encode() * 50, mtime=0)[:-20], ": file: gzip (Compressed file ended before"),
+    ("run", gzip.compress(RUN.encode(), mtime=0)[:-5], ": file: gzip (Compressed file ended before"),
+    ("run.gz", gzip.compress(RUN.encode(), mtime=0)[:-8] + bytes(8), ": file: gzip (CRC check failed"),
     (
         "run.gz",
-        gzip.compress(RUN.encode() + b"q1 Q0 c 3 ? x\n"),
+        gzip.compress(RUN.encode() + b"q1 Q0 c 3 ? x\n", mtime=0),
         ", line 3: score: a number in every row; received '?'",
     ),
     ("run.csv", "qid,docno,score\n", ": run: at least one row"),
@@ -76,14 +76,18 @@ RUNS: list[tuple[str, str | bytes, str]] = [
     ("run.csv", CSV + "q1,c,1,9\n", ", line 4: file: CSV with a header and as many fields in each row"),
     ("run.csv", CSV + "q1\n", ", line 4: docno: an id in every row"),
     ("run.csv", CSV + "q1,a,1\n", ", line 4: item: each item once a query; remove one; received ('q1', 'a')"),
-    ("run.csv.gz", gzip.compress(CSV.encode() + b"q1,c,x\n"), ", line 4: score: a number in every row; received 'x'"),
+    (
+        "run.csv.gz",
+        gzip.compress(CSV.encode() + b"q1,c,x\n", mtime=0),
+        ", line 4: score: a number in every row; received 'x'",
+    ),
     ("run.csv", CSV.encode("utf-16"), ", line 1: encoding: UTF-8 text; convert the file"),
     ("run.parquet", "no Parquet", ": file: Parquet ("),
     ("run.parquet", b"PAR1" + bytes(40) + b"PAR1", ": file: Parquet ("),
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "says"), RUNS)
+@pytest.mark.parametrize(("name", "content", "says"), RUNS, ids=[f"{n} {name}" for n, (name, _, _) in enumerate(RUNS)])
 def test_a_run_that_is_none_is_refused_by_file_and_line(
     name: str, content: str | bytes, says: str, tmp_path: Path
 ) -> None:
