@@ -51,6 +51,9 @@ class Anonymous:
     def learn(self, events: Frames) -> None:
         self.engine.learn(events)
 
+    def beside(self) -> "Anonymous":
+        return Anonymous(self.engine.beside())
+
     def batch(self, asks: Sequence[Ask]) -> Batch:
         return self.engine.batch([replace(ask, subject="") for ask in asks])
 
