@@ -8,16 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.batch import Array, Batch, Mask
+from pipeline.exclusions import USUAL, Exclusions
 from pipeline.features.ids import keys
 from pipeline.features.text import normalise, tokens
 from pipeline.filters import Filters, matching
 from pipeline.stage import Effect
-from pipeline.state import ACTIONS, State
+from pipeline.state import State
 
-DAY_MS = 86_400_000
-_MARKS = 256  # latest hides and purchases of a subject that are honoured
-_HIDE, _PURCHASE = ACTIONS.index("hide"), ACTIONS.index("purchase")
-
+_MARKS = 10_000  # latest hides and purchases of a subject that count, which a subject made of many may exceed
 Columns = frozenset[str]
 
 
@@ -95,13 +93,12 @@ class History:
 class Allow:
     """Which items may be shown, and at what price, as of the request's time.
 
-    Left out: what is not available or does not meet the filters, what the subject hid, the item a `similar` request
-    starts from, and on `fresh_surfaces` what the subject bought within `exclude_purchased_days`.
+    Left out: what is not available or does not meet the filters, what the subject hid or bought as far as `exclude`
+    says so, and the item a `similar` request starts from.
     """
 
     state: State
-    exclude_purchased_days: int = 30
-    fresh_surfaces: Columns = frozenset({"recommend", "similar"})
+    exclude: Exclusions = USUAL
     name: str = "allow"
     effect: Effect = Effect.PREPARE
     reads: Columns = frozenset(f"request.{name}" for name in ("time", "filters", "surface", "seed", "subject_key"))
@@ -130,15 +127,13 @@ class Allow:
         return masks, prices
 
     def _unwanted(self, batch: Batch) -> tuple[Mask, NDArray[np.int32]]:
-        """Items that one subject's request must not show: whether, and which; both `[R, _MARKS + 1]`."""
-        time, surface, seed = (batch.request(name) for name in ("time", "surface", "seed"))
-        marks = self.state.marks.last(batch.request("subject_key"), time, _MARKS)
-        fresh = np.array([place in self.fresh_surfaces for place in surface], dtype=np.bool_)
-        lately = time[:, None] - marks.time < self.exclude_purchased_days * DAY_MS
-        hidden = (marks.action == _HIDE) | ((marks.action == _PURCHASE) & lately & fresh[:, None])
+        """Items that one subject's request must not show: whether, and which; both `[R, marks + 1]`."""
+        time, surface, seed, subject = (batch.request(name) for name in ("time", "surface", "seed", "subject_key"))
+        known = self.state.marks
+        marks = known.last(subject, time, min(max(1, known.most(subject)), _MARKS))
+        excluded = self.exclude.of(surface, marks.action, time[:, None] - marks.time) & (marks.item >= 0)
         similar = (surface == "similar") & (seed >= 0)
-        unwanted = np.column_stack([hidden & (marks.item >= 0), similar])
-        return unwanted, np.column_stack([marks.item, seed])
+        return np.column_stack([excluded, similar]), np.column_stack([marks.item, seed])
 
 
 def _objects(values: list[Any]) -> Array:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from pipeline.config import Config
+from pipeline.exclusions import USUAL, Exclusions
 from retrieval.vectors import VectorConfig
 
 CHANNELS: Final = ("lexical", "popular", "covisit", "given", "fresh", "tower")
@@ -115,6 +116,9 @@ class RetrievalConfig(Config):
     covisit: CovisitConfig = Field(default=CovisitConfig(), description="neighbours of what the subject acted on")
     fresh: FreshConfig = Field(default=FreshConfig(), description="new items like what the subject acted on")
     tower: TowerConfig = Field(default=TowerConfig(), description="two towers: learned vectors of requests and items")
+    exclude: Exclusions = Field(
+        default=USUAL, description="which items leave the pages of a subject for what the subject did"
+    )
     k0: float = Field(default=60.0, gt=0, description="constant of reciprocal rank fusion; larger flattens the ranks")
     fused: int = Field(default=500, ge=1, le=10_000, description="candidates kept after fusion")
     rescue: bool = Field(default=True, description="a search that finds nothing gets popular items, marked as such")

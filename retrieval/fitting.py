@@ -51,7 +51,10 @@ def fit_towers(
 
     None with fewer than `LEAST` pairs, or nothing to hold out.
     """
-    held = {RECOMMENDED: held_out(log, state, seed), SEARCHED: held_out_searches(log, state, seed)}
+    held = {
+        RECOMMENDED: held_out(log, state, seed, config.exclude),
+        SEARCHED: held_out_searches(log, state, seed, config.exclude),
+    }
     there = {name: each for name, each in held.items() if each is not None}
     spec = spec_of(state.catalogue, buckets=config.tower.buckets, history=config.tower.history)
     pairs = training_pairs(log, state, spec)

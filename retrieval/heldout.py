@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.batch import Array, Batch, Mask
+from pipeline.exclusions import USUAL, Exclusions
 from pipeline.features.counters import Counters
 from pipeline.features.ids import Keys, key_column
 from pipeline.features.layers import CounterLayers, SequenceLayers
@@ -37,7 +38,8 @@ _NO_QUERY = ~_QUERY & ~pl.col("surface").is_in(["search", "similar"])
 class HeldOut:
     """requests: R, as the engine gives them; row, item: `[P]`, what was relevant to which; known: what the
     co-visits may learn from; state: what the requests are read from; unseen: whether what the subject acted on before
-    is left out; cutoff: ms, from when on everything is held out, None where everybody's last action is."""
+    is left out; cutoff: ms, from when on everything is held out, None where everybody's last action is; exclude: what
+    leaves the subject's pages in service."""
 
     requests: Batch
     row: NDArray[np.int64]
@@ -46,6 +48,7 @@ class HeldOut:
     state: State
     unseen: bool
     cutoff: int | None
+    exclude: Exclusions = USUAL
 
     def before(self, subject_key: Keys, time: NDArray[np.int64]) -> Mask:
         """Whether what a subject was after at a moment may be learned from. subject_key, time: `[P]`."""
@@ -60,8 +63,8 @@ class HeldOut:
     def prepared(self, rows: NDArray[np.intp]) -> Batch:
         """Some of the requests, up to what may be shown."""
         batch = self.requests.rows(rows)
-        stages = (Normalise(self.state), NoCorrection(), Analyse(), History(self.state), Allow(self.state))
-        for stage in stages:
+        stages = (Normalise(self.state), NoCorrection(), Analyse(), History(self.state))
+        for stage in (*stages, Allow(self.state, self.exclude)):
             batch = stage.run(batch)
         return self._without_seen(batch) if self.unseen else batch
 
@@ -83,15 +86,19 @@ class HeldOut:
         return [self.item[order[edges[row] : edges[row + 1]]] for row in rows]
 
 
-def held_out(log: Log, state: State, seed: int = 0) -> HeldOut | None:
+def held_out(log: Log, state: State, seed: int = 0, exclude: Exclusions = USUAL) -> HeldOut | None:
     """At most `MOST` requests for recommendations with something relevant. None when the log has none."""
     found = _later_pages(log, state, seed, _NO_QUERY)
-    return found or _next_actions(log, state, whole_history(state), seed)
+    return _excluding(found or _next_actions(log, state, whole_history(state), seed), exclude)
 
 
-def held_out_searches(log: Log, state: State, seed: int = 0) -> HeldOut | None:
+def held_out_searches(log: Log, state: State, seed: int = 0, exclude: Exclusions = USUAL) -> HeldOut | None:
     """At most `MOST` searches with something relevant. None when the log has none."""
-    return _later_pages(log, state, seed, _QUERY)
+    return _excluding(_later_pages(log, state, seed, _QUERY), exclude)
+
+
+def _excluding(found: HeldOut | None, exclude: Exclusions) -> HeldOut | None:
+    return None if found is None else replace(found, exclude=exclude)
 
 
 def whole_history(state: State) -> Sequences:

@@ -59,8 +59,8 @@ def train_fusion(
     towers, lexical: published artifacts, where there are any; the towers' of this log, state and seed. None when there
     is nothing to hold out.
     """
-    held = held_out(log, state, seed)
-    searches = held_out_searches(log, state, seed)
+    held = held_out(log, state, seed, config.exclude)
+    searches = held_out_searches(log, state, seed, config.exclude)
     if held is None:
         return None
     final = not log.has("impression")  # without pages there is no ranker

@@ -152,11 +152,16 @@ def understand(state: State, index: SuggestIndex | None, rules: Sequence[Rule] =
     return Step(Normalise(state)), correct, Step(Analyse(synonyms(rules)))
 
 
+def allow(parts: Parts, state: State) -> Allow:
+    """What may be shown, on a first page and on the later ones."""
+    return Allow(state, parts.settings.retrieval.exclude)
+
+
 def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[str, Cascade]:
     """`search`, `recommend`, `rank`, and the dull baselines `bm25` and `popularity` under the same filters."""
     settings = parts.settings.retrieval
     book = rule_book(rules, state.catalogue)
-    prepare = (*understand(state, parts.suggest, rules), Step(History(state)), Step(Allow(state)))
+    prepare = (*understand(state, parts.suggest, rules), Step(History(state)), Step(allow(parts, state)))
     popular = Popular(state, parts.popular, settings.popular)
     usual = Popular(state, parts.usual, settings.popular)
     covisit = () if parts.covisit is None else (Step(Covisit(state, parts.covisit, settings.covisit), may_skip=True),)

@@ -16,11 +16,10 @@ from pipeline.catalogue import UNKNOWN, Catalogue
 from pipeline.features.asking import context_keys
 from pipeline.features.declared import wanted
 from pipeline.features.ids import key, keys
-from pipeline.prepare import Allow
 from pipeline.rules import Rule
 from pipeline.stage import Stage
 from pipeline.state import Frames, State
-from serving.assembly import Parts, cascades, open_parts, suggestion_cascades, with_own_memory
+from serving.assembly import Parts, allow, cascades, open_parts, suggestion_cascades, with_own_memory
 from serving.ports import Ahead, Ask, Slate, Still, SuggestAsk, Suggestion, Used
 from serving.present import facets, slate_of, suggestions_of
 
@@ -109,8 +108,9 @@ class Engine:
 
     def still(self, slate: Slate, ask: Ask) -> Still:
         """What of a kept slate may be shown at `ask.time`, when `ask` is asked again."""
-        state = self._live.state
-        (allowed,) = Allow(state).run(Batch.of(_request_columns([ask], state))).request("allowed")
+        live = self._live
+        state = live.state
+        (allowed,) = allow(live.parts, state).run(Batch.of(_request_columns([ask], state))).request("allowed")
         dense = state.catalogue.dense(pl.Series([*slate.item_ids, *slate.beyond], dtype=pl.String))
         shown = allowed[np.where(dense >= 0, dense, UNKNOWN)]
         gone = [name for name, stays in zip(slate.item_ids, shown.tolist(), strict=False) if not stays]

@@ -143,6 +143,10 @@ class SequenceLayers:
     def whole(self) -> Sequences:
         return Sequences.combined([self.base, *self.recent])
 
+    def most(self, key: Keys) -> int:
+        """So many actions suffice to read all of any one of these subjects."""
+        return sum(run.most(key) for run in (self.base, *self.recent))
+
     def last(self, key: Keys, now: Ms, n: int, received: Ms | None = None) -> Past:
         """As `Sequences.last`."""
         if len(key) == 1:

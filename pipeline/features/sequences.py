@@ -105,6 +105,14 @@ class Sequences:
             self.keys[some], start, self.time[rows], self.received[rows], self.item[rows], self.action[rows]
         )
 
+    def most(self, key: Keys) -> int:
+        """How many actions any one of these subjects has, at any time."""
+        if not len(self.keys) or not len(key):
+            return 0
+        place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
+        sizes = self.start[place + 1] - self.start[place]
+        return int(sizes[self.keys[place] == key].max(initial=0))
+
     def last(self, key: Keys, now: Ms, n: int, received: Ms | None = None) -> Past:
         """The last `n` actions of each subject before `now`, received before `received` (`now` unless given).
 

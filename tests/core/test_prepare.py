@@ -3,12 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from pipeline.batch import Batch
 from pipeline.catalogue import build_catalogue
+from pipeline.exclusions import DAY_MS, USUAL, Exclusions
 from pipeline.features.ids import key
 from pipeline.filters import NO_FILTERS, Filters
-from pipeline.prepare import DAY_MS, Allow, Analyse, History, NoCorrection, Normalise
+from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
 from pipeline.state import ACTIONS, State, initial_state
 from tests.frames import HOUR, act, frame, item
 
@@ -44,8 +46,8 @@ def ask(
     )
 
 
-def allowed(state: State, batch: Batch) -> str:
-    mask = Allow(state).run(batch).request("allowed")[0]
+def allowed(state: State, batch: Batch, exclude: Exclusions = USUAL) -> str:
+    mask = Allow(state, exclude).run(batch).request("allowed")[0]
     return "".join(state.catalogue.ids[place] for place in np.flatnonzero(mask))
 
 
@@ -95,7 +97,62 @@ def test_what_was_bought_lately_is_not_recommended_but_can_be_searched() -> None
     state = shop(act("purchase", "a", NOW - 30 * DAY_MS), act("purchase", "b", NOW - 30 * DAY_MS + 1))
     assert allowed(state, ask("recommend")) == "acd"
     assert allowed(state, ask("similar")) == "acd"
+    assert allowed(state, ask("home")) == "acd"
     assert allowed(state, ask("search")) == "abcd"
+
+
+# what the configuration says, and what is left on the pages of `home`, `similar` and `search` of who hid b 40 days ago,
+# bought c 20 days ago and d 40 days ago
+EXCLUDED: dict[str, tuple[dict[str, object], list[str]]] = {
+    "nothing said": ({}, ["ad", "ad", "acd"]),
+    "another number of days": ({"purchase": {"days": 50}}, ["a", "a", "acd"]),
+    "less than a day": ({"purchase": {"days": 0.5}}, ["acd", "acd", "acd"]),
+    "purchases for ever and everywhere": ({"purchase": {"days": 0, "surfaces": ["*"]}}, ["a", "a", "a"]),
+    "one surface by name": ({"purchase": {"surfaces": ["home"]}}, ["ad", "acd", "acd"]),
+    "a pattern of surfaces": ({"purchase": {"surfaces": ["s*"]}}, ["acd", "ad", "ad"]),
+    "all but one": ({"purchase": {"surfaces": ["*", "!home"]}}, ["acd", "ad", "ad"]),
+    "the last that fits": ({"purchase": {"surfaces": ["*", "!s*", "similar"]}}, ["ad", "ad", "acd"]),
+    "nowhere": ({"purchase": {"surfaces": []}, "hide": {"surfaces": []}}, ["abcd", "abcd", "abcd"]),
+    "hides that end": ({"hide": {"days": 39}, "purchase": {"surfaces": []}}, ["abcd", "abcd", "abcd"]),
+    "hides on one surface": ({"hide": {"surfaces": ["search"]}}, ["abd", "abd", "acd"]),
+}
+
+
+@pytest.mark.parametrize(("said", "expected"), EXCLUDED.values(), ids=EXCLUDED)
+def test_configuration_says_where_and_for_how_long_an_act_takes_an_item_away(
+    said: dict[str, object], expected: list[str]
+) -> None:
+    acts = [("hide", "b", 40), ("purchase", "c", 20), ("purchase", "d", 40)]
+    state = shop(*(act(action, item_, NOW - days * DAY_MS) for action, item_, days in acts))
+    exclude = Exclusions.model_validate(said)
+    assert [allowed(state, ask(surface), exclude) for surface in ("home", "similar", "search")] == expected
+    several = ask("home", rows=3)
+    assert len({mask.tobytes() for mask in Allow(state, exclude).run(several).request("allowed")}) == 1
+
+
+def test_many_later_purchases_do_not_bring_a_hidden_item_back() -> None:
+    bought = [act("purchase", "c", NOW - 2_000 + n) for n in range(1_000)]
+    state = shop(act("hide", "b", NOW - 3_000), *bought)
+    for more in range(3):  # also over several layers
+        state = state.advance({"feedback": frame("feedback", act("purchase", "d", NOW - 900 + more))})
+    assert allowed(state, ask("search")) == "acd"
+    assert allowed(state, ask("search", rows=2)) == "acd"
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"cart": {"days": 3}}, "cart"),
+        ({"purchase": {"days": -1}}, "days"),
+        ({"purchase": {"surfaces": "home"}}, "surfaces"),
+        ({"purchase": {"surfaces": [""]}}, "surfaces"),
+        ({"hide": {"surfaces": ["!"]}}, "surfaces"),
+        ({"hide": {"surface": ["home"]}}, "surface"),
+    ],
+)
+def test_exclusions_that_say_nothing_are_refused(said: dict[str, object], field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        Exclusions.model_validate(said)
 
 
 def test_what_is_similar_to_an_item_is_another_item() -> None:

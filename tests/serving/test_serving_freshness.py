@@ -78,7 +78,9 @@ def test_an_act_is_in_the_sequence_of_the_very_next_request(desk: Desk) -> None:
     assert channels() == {"popular", "covisit"}  # what others acted on after the same item
 
 
-@pytest.mark.parametrize(("action", "surface"), [("hide", "home"), ("purchase", "recommend")])
+@pytest.mark.parametrize(
+    ("action", "surface"), [("hide", "home"), ("purchase", "recommend"), ("purchase", "cart page")]
+)
 def test_a_hide_or_a_purchase_acts_at_once_also_on_the_pages_of_a_kept_answer(
     desk: Desk, user: str, action: str, surface: str
 ) -> None:
@@ -92,6 +94,29 @@ def test_a_hide_or_a_purchase_acts_at_once_also_on_the_pages_of_a_kept_answer(
     assert [item["position"] for item in again["items"]] == [10, 11, 12, 14, 15, 16, 17, 18, 19]
     assert again["total"] == first["total"] - 1
     assert page[3] not in desk.shown("recommend", **body)
+    batch = desk.ask("recommend/batch", surface=surface, user_ids=[user, "somebody else"], page_size=100)["results"]
+    assert [page[3] in [item["item_id"] for item in each["items"]] for each in batch] == [False, True]
+
+
+def test_configuration_says_which_surfaces_what_was_bought_leaves(tiny_shop: Shop, tmp_path: Path) -> None:
+    config = tmp_path / "podium.toml"
+    config.write_text('[retrieval.exclude.purchase]\nsurfaces = ["search", "cart*"]\n')
+    asks = {
+        "search": {"query": "shirt"},
+        "cart page": {"surface": "cart page"},
+        "home": {"surface": "home"},
+    }
+    engine = Engine(tiny_shop.bundles, config=config)
+    with calling(engine, settings(tmp_path)) as client:  # type: ignore[arg-type]
+        desk = Desk(client, engine)
+
+        def shown(name: str, **more: object) -> list[str]:
+            return desk.shown("search" if name == "search" else "recommend", user_id="buyer", **asks[name], **more)
+
+        before = {name: shown(name) for name in asks}
+        item = next(item for item in before["search"] if all(item in items for items in before.values()))
+        desk.post(event("feedback", user_id="buyer", item_id=item, action="purchase"))
+        assert {name: item in shown(name) for name in asks} == {"search": False, "cart page": False, "home": True}
 
 
 def test_a_new_item_is_found_by_its_words_and_beside_its_like(desk: Desk, user: str) -> None:
