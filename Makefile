@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 PORT ?= 8000
 
-.PHONY: help install demo test test-full check format clean
+.PHONY: help install demo test test-full test-kernels check format clean
 
 help:
 	@echo "make demo       simulate a market, train, evaluate, serve at http://127.0.0.1:$(PORT)/"
 	@echo "make test       the suite (under 5 minutes)"
 	@echo "make test-full  and what needs servers, a browser, real data or minutes"
+	@echo "make test-kernels  the suite again as on an older processor"
 	@echo "make check      lint, types, import contract, sizes"
 
 install: $(VENV)/.installed
@@ -31,6 +32,9 @@ test: install
 
 test-full: install
 	$(BIN)/pytest -n 2
+
+test-kernels: install
+	$(BIN)/python -m tests.other_kernels $(BIN)/pytest -m "not full" -n 2
 
 check: install
 	$(BIN)/ruff check .

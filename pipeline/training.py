@@ -1,4 +1,4 @@
-"""A small training loop: the same module, examples and seed give the same weights on a CPU, bit for bit.
+"""A small training loop: the same module, examples and seed give the same weights on one CPU, bit for bit.
 
 It knows nothing of the examples but how many there are: the caller gives their loss by place.
 """

@@ -34,7 +34,7 @@ class MarketReport:
 def simulate(
     world: World, out: Path, on_progress: Callable[[str, float], None] = lambda *_: None, policy: Policy | None = None
 ) -> MarketReport:
-    """Write `out/events` and `out/truth`; the same world gives the same bytes.
+    """Write `out/events` and `out/truth`; on one machine the same world gives the same bytes.
 
     on_progress: called with the day's name and the share done. policy: who orders the pages, the world's logger
     unless given. Raises InputError when `out` holds a market already; a run that fails leaves nothing.
