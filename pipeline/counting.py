@@ -36,8 +36,8 @@ PAIR_SETS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 # The columns of the log that are counted; `read_columns` tells those that declared features need besides.
 READ: Final[Mapping[str, tuple[str, ...]]] = {
-    "impression": ("request_id", "page", "time", "received", "query", "context", "items"),
-    "feedback": ("user_id", "session_id", "item_id", "action", "time", "received", "request_id"),
+    "impression": ("request_id", "page", "time", "received", "query", "context", "outcomes", "items"),
+    "feedback": ("user_id", "session_id", "item_id", "action", "time", "received", "request_id", "query"),
 }
 
 Ints = NDArray[np.int64]
@@ -103,8 +103,9 @@ def count(
     impressions, feedback = (frames.get(kind, nothing(kind)) for kind in ("impression", "feedback"))
     shown, acts = Shown.of(impressions, catalogue, segment), Acts.of(feedback, catalogue, gains)
     by = declaring.page_keys(impressions, shown.query)
+    noted = Noted((shown.request,), (shown.tick, shown.query, shown.segment, *by.values()))
     followed, pages = pages.follow(
-        Noted((shown.request,), (shown.tick, shown.query, shown.segment, *by.values())),
+        noted.only(shown.known),  # what was not shown to be left alone gives no rate to what was clicked
         _referring(acts),
         max(shown.latest, acts.latest),
     )
@@ -112,7 +113,7 @@ def count(
     chosen = acts.positive
     pairs = {
         "segments": _segments(placed),
-        "query_items": _query_items(shown, placed),
+        "query_items": _query_items(shown, placed, acts),
         "affinity": affinity(catalogue, acts.subject[chosen], acts.item[chosen], acts.tick[chosen]),
         "declared": PairCounters.empty(DECLARED_COUNTS),
     }
@@ -166,7 +167,8 @@ def _segments(placed: _Placed) -> PairCounters:
     )
 
 
-def _query_items(shown: Shown, placed: _Placed) -> PairCounters:
+def _query_items(shown: Shown, placed: _Placed, acts: Acts) -> PairCounters:
+    """Showings and what followed them, by the page's query; positive actions that name no page, by their own."""
     names = PAIR_SETS["query_items"]
     searched = np.flatnonzero(shown.query[shown.page] != 0)
     page, asked = shown.page[searched], placed.query_key != 0
@@ -175,6 +177,8 @@ def _query_items(shown: Shown, placed: _Placed) -> PairCounters:
         chosen = asked & happened
         item = placed.item[chosen]
         parts.append((placed.query_key[chosen], item, placed.tick[chosen], _all(item, what, names)))
+    alone = acts.positive & (acts.query != 0) & acts.request.is_null().to_numpy()
+    parts.append((acts.query[alone], acts.item[alone], acts.tick[alone], _all(acts.item[alone], "positive", names)))
     return PairCounters.count(names, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

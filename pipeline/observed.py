@@ -18,6 +18,7 @@ from pipeline.catalogue import Catalogue
 from pipeline.features.ids import Keys, key
 from pipeline.features.text import normalise
 from pipeline.features.ticks import first_tick
+from pipeline.logs.attribution import outcomes_known
 from pipeline.logs.events import empty, subject
 
 ACTIONS: Final = ("view", "click", "cart", "purchase", "like", "hide")
@@ -36,14 +37,16 @@ def nothing(kind: str) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """request, tick, query, segment, first (whether it is a first page): `[I]`, the keys 0 where there is none;
-    item, page: `[S]`, dense and its place in `[I]`; latest: ms, see `_latest`."""
+    """request, tick, query, segment, first (whether it is a first page), known (whether its outcomes are): `[I]`, the
+    keys 0 where there is none; item, page: `[S]`, dense and its place in `[I]`, of the pages whose outcomes are known;
+    latest: ms, see `_latest`."""
 
     request: pl.Series
     tick: Ints
     query: Keys
     segment: Keys
     first: Mask
+    known: Mask
     item: NDArray[np.int32]
     page: Ints
     latest: int
@@ -51,30 +54,34 @@ class Shown:
     @classmethod
     @cache
     def none(cls) -> "Shown":
-        none = np.empty(0, dtype=np.int64)
-        return cls(pl.Series([], dtype=pl.String), none, none, none, none != 0, none.astype(np.int32), none, 0)
+        none, nobody = np.empty(0, dtype=np.int64), pl.Series([], dtype=pl.String)
+        return cls(nobody, none, none, none, none != 0, none != 0, none.astype(np.int32), none, 0)
 
     @classmethod
     def of(cls, impressions: pl.DataFrame, catalogue: Catalogue, segment: str) -> "Shown":
         if not len(impressions):
             return cls.none()
-        item_ids, lengths = _items(impressions["items"])
+        known = _known(impressions["outcomes"])
+        labelled = impressions["items"] if known.all() else impressions["items"].filter(pl.Series(known))
+        item_ids, lengths = _items(labelled)
         time, received = (impressions[name].to_numpy() for name in ("time", "received"))
         return cls(
             impressions["request_id"],
             first_tick(time, received),
-            _keyed(impressions["query"], lambda texts: map(_query_key, texts.to_list())),
+            _queries(impressions["query"]),
             _keyed(impressions["context"], lambda texts: _value_keys(texts, segment)),
             impressions["page"].to_numpy() == 0,
+            known,
             catalogue.dense(item_ids),
-            np.repeat(np.arange(len(impressions)), lengths),
+            np.repeat(np.flatnonzero(known), lengths),
             _latest(time, received),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """All actions, `[F]` each. action: names; code: places in ACTIONS, -1 for others; latest: ms, see `_latest`."""
+    """All actions, `[F]` each. action: names; code: places in ACTIONS, -1 for others; query: key of the one it says it
+    followed, 0 for none; latest: ms, see `_latest`."""
 
     request: pl.Series
     time: Ints
@@ -85,6 +92,7 @@ class Acts:
     code: Ints
     positive: Mask
     subject: Keys
+    query: Keys
     latest: int
 
     @classmethod
@@ -102,6 +110,7 @@ class Acts:
             _places(action, ACTIONS),
             _places(action, earning) >= 0,
             _keyed(_subjects(feedback), lambda texts: map(_key, texts.to_list())),
+            _queries(feedback["query"]),
             _latest(time, received),
         )
 
@@ -141,6 +150,17 @@ def _places(column: pl.Series, names: Sequence[str]) -> Ints:
 def _subjects(feedback: pl.DataFrame) -> pl.Series:
     user = feedback["user_id"]
     return feedback.select(subject())["subject"] if user.null_count() else user
+
+
+def _queries(column: pl.Series) -> Keys:
+    return _keyed(column, lambda texts: map(_query_key, texts.to_list()))
+
+
+def _known(outcomes: pl.Series) -> Mask:
+    """`[I]`: see `pipeline.logs.attribution.outcomes_known`."""
+    if len(outcomes) < _FEW:
+        return np.array([each == "known" for each in outcomes.to_list()], dtype=np.bool_)
+    return outcomes.to_frame().select(outcomes_known())["known"].to_numpy()
 
 
 def _keyed(column: pl.Series, read: _Read) -> Keys:

@@ -19,7 +19,7 @@ from pipeline.features.ids import key_column
 from pipeline.features.personal import LENGTH, past_of
 from pipeline.features.plain import FeatureSet, names
 from pipeline.filters import NO_FILTERS
-from pipeline.logs.attribution import AttributionConfig
+from pipeline.logs.attribution import AttributionConfig, labelled
 from pipeline.logs.events import subject
 from pipeline.logs.partitions import DAY_MS
 from pipeline.logs.read import Log
@@ -54,7 +54,7 @@ def shown_rows(
     prepare: Sequence[Stage] = (),
     most_rows: int = 2**62,
 ) -> Rows:
-    """One row a shown item of the log's own impressions, requests in order of time.
+    """One row a shown item of the log's own labelled pages, requests in order of time.
 
     prepare: the PREPARE stages that come before ranking in service; without any, the queries are only normalised.
     most_rows: of more, about as many are kept, of pages drawn evenly.
@@ -80,8 +80,8 @@ def shown_rows(
 
 def _shown(log: Log, span: PageSpan) -> int:
     """Items shown."""
-    pages = log.frame("impression", since=span.since, before=span.before, columns=["items"])
-    return int(pages["items"].list.len().sum())
+    pages = log.frame("impression", since=span.since, before=span.before, columns=["items", "outcomes"])
+    return int(labelled(pages)["items"].list.len().sum())
 
 
 def _end(log: Log) -> int:

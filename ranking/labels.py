@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.logs.attribution import AttributionConfig, attribute, grades
+from pipeline.logs.attribution import AttributionConfig, attribute, grades, labelled
 from pipeline.logs.partitions import DAY_MS
 from pipeline.logs.read import Log
 
@@ -19,7 +19,8 @@ _PLACED = ["event_id", "time", "request_id", "page", "user_id", "session_id", "i
 
 @dataclass(frozen=True, slots=True)
 class PageSpan:
-    """The pages of some days: since <= time < before (ms); first: number of its first page in the log; size: pages."""
+    """The labelled pages of some days: since <= time < before (ms); first: number of its first page among the log's;
+    size: pages."""
 
     since: int
     before: int
@@ -27,13 +28,13 @@ class PageSpan:
     size: int
 
     def pages(self, log: Log) -> pl.DataFrame:
-        """Each page once, in an order that does not depend on delivery, numbered `row` in the span."""
-        ordered = log.frame("impression", since=self.since, before=self.before)
+        """Each labelled page once, in an order that does not depend on delivery, numbered `row` in the span."""
+        ordered = labelled(log.frame("impression", since=self.since, before=self.before))
         return ordered.unique(["request_id", "page"], keep="first", maintain_order=True).with_row_index("row")
 
 
 def page_spans(log: Log, most: int = _PAGES) -> list[PageSpan]:
-    """All days with impressions, in order; consecutive ones together as long as they have at most `most` pages.
+    """All days with labelled pages, in order; consecutive ones together as long as they have at most `most` pages.
 
     Together, since what a day's pages earned is read from the days after it as well.
     """
@@ -44,11 +45,12 @@ def page_spans(log: Log, most: int = _PAGES) -> list[PageSpan]:
             since = found.pop().since
         first = found[-1].first + found[-1].size if found else 0
         found.append(PageSpan(since, before, first, _pages(log, since, before)))
-    return found
+    return [span for span in found if span.size]
 
 
 def _pages(log: Log, since: int, before: int) -> int:
-    return log.frame("impression", since=since, before=before, columns=["request_id", "page"]).n_unique()
+    pages = labelled(log.frame("impression", since=since, before=before, columns=["request_id", "page", "outcomes"]))
+    return pages.select("request_id", "page").n_unique()
 
 
 def even(first: int, size: int, wanted: int, total: int) -> NDArray[np.int64]:

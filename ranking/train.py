@@ -17,6 +17,7 @@ from pipeline.features.audit import Audit, blank, examined, importances, learnab
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.plain import FeatureSet, names
 from pipeline.features.report import make_report, write_report
+from pipeline.logs.attribution import has_labelled
 from pipeline.logs.read import Log
 from pipeline.stage import Stage
 from pipeline.state import State
@@ -65,7 +66,7 @@ def train_ranker(
     if lost := {*RATES, CONVERT_RATE} - set(learnable((*RATES, CONVERT_RATE), rules.forbidden)):
         raise ConfigError("forbidden", "no smoothed rates, which a ranker falls back on", received=sorted(lost))
     ranker: tuple[Ranker, dict[str, float]] | None = None
-    if log.has("impression"):
+    if has_labelled(log):
         rows = shown_rows(log, state, features, gains=config.gains, prepare=prepare, most_rows=config.most_rows)
         unexposed = unexposed_rows(retrieved, known, config.unexposed_per_page, seed)
         groups = np.column_stack([state.catalogue.category, state.catalogue.brand])

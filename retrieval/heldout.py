@@ -20,7 +20,7 @@ from pipeline.features.layers import CounterLayers, SequenceLayers
 from pipeline.features.sequences import Sequences
 from pipeline.features.ticks import first_tick
 from pipeline.filters import NO_FILTERS, parse_filters
-from pipeline.logs.attribution import attribute, grades
+from pipeline.logs.attribution import attribute, grades, has_labelled, labelled
 from pipeline.logs.events import subject
 from pipeline.logs.read import Log
 from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
@@ -126,7 +126,7 @@ def _later_pages(log: Log, state: State, seed: int, kind: pl.Expr) -> HeldOut | 
         return None
     history = whole_history(state)
     columns = ["time", "event_id", "request_id", "page", "surface", "query", "filters", "context", "user_id"]
-    pages = log.frame("impression", columns=[*columns, "session_id"]).filter(kind)
+    pages = labelled(log.frame("impression", columns=[*columns, "session_id", "outcomes"])).filter(kind)
     pages = pages.sort("page", "time", "event_id").unique("request_id", keep="first", maintain_order=True).sort("time")
     latest = int(max(len(pages) * _LATEST, min(_FEW, len(pages) * _HALF)))
     if not latest:
@@ -172,7 +172,7 @@ def _next_actions(log: Log, state: State, history: Sequences, seed: int) -> Held
         "time": np.asarray(history.time)[places],
         "subject_key": np.asarray(history.keys)[owner],
     }
-    unseen = not log.has("impression") and repeat_rate(history) < _REPEATS
+    unseen = not has_labelled(log) and repeat_rate(history) < _REPEATS
     item = np.asarray(history.item)[places]
     return HeldOut(Batch.of(requests), np.arange(len(places)), item, only(history, known), state, unseen, cutoff)
 

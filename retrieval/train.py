@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.artifacts import write_json
 from pipeline.catalogue import Catalogue
 from pipeline.errors import ArtifactError
+from pipeline.logs.attribution import has_labelled
 from pipeline.logs.read import Log
 from pipeline.state import State
 from pipeline.stored import read_array
@@ -63,7 +64,7 @@ def train_fusion(
     searches = held_out_searches(log, state, seed, config.exclude)
     if held is None:
         return None
-    final = not log.has("impression")  # without pages there is no ranker
+    final = not has_labelled(log)  # without such pages there is no ranker
     tried = search(held, config, final=final)
     best = choose(tried, final=final)
     if (found := _found(towers, RECOMMENDED, held)) is not None:

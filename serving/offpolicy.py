@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.artifacts import write_json
 from pipeline.errors import InputError
 from pipeline.features.ids import key_column
-from pipeline.logs.attribution import attribute, grades
+from pipeline.logs.attribution import attribute, grades, outcomes_known
 from pipeline.logs.read import Log
 from pipeline.metrics.offpolicy.assess import Options, assess
 from pipeline.metrics.offpolicy.clipping import curve
@@ -26,7 +26,10 @@ from serving.replay.offpolicy import as_json, uniform_pages
 from serving.replay.requests import first_logged
 
 LEVELS: Final = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-_READ = ("request_id", "page", "time", "event_id", "surface", "explored", "order", "items", "user_id", "session_id")
+_READ = (
+    *("request_id", "page", "time", "event_id", "surface", "explored", "order", "outcomes"),
+    *("items", "user_id", "session_id"),
+)
 _SHOWN: Final = ("judged", "naive_ndcg", "ips_dcg", "snips_dcg", "dr_dcg", "explored_ips_dcg", "explored_dcg")
 
 
@@ -156,14 +159,15 @@ def read_ranks(path: Path, mode: str) -> pl.DataFrame:
 
 def logged_cells(log: Log, surfaces: Sequence[str]) -> pl.DataFrame:
     """One row a request and shown item: gain, position, place (of the surface), explored, uniform, group (0/1 and
-    integers throughout). Requests in no known order are left out; an item counts where it stood first."""
+    integers throughout). Requests in no known order or of unknown outcomes are left out; an item counts where it stood
+    first."""
     pages = first_logged(log.frame("impression", columns=_READ)).with_columns(uniform_pages())
     asked = pages.group_by("request_id", maintain_order=True).agg(
         pl.col("surface").first(),
         pl.col("subject").first(),
         pl.col("explored").any(),
         uniform=(pl.col("uniform") | ~pl.col("explored")).all() & pl.col("explored").any(),
-        known=(pl.col("order") == "shown").all(),
+        known=((pl.col("order") == "shown") & outcomes_known()).all(),
     )
     asked = asked.filter("known").with_columns(
         place=pl.col("surface").replace_strict({name: row for row, name in enumerate(surfaces)}, return_dtype=pl.Int64),

@@ -18,6 +18,7 @@ from pipeline.features.fitted import Fitted
 from pipeline.features.plain import FeatureSet
 from pipeline.features.text import tokens
 from pipeline.filters import NO_FILTERS
+from pipeline.logs.attribution import has_labelled
 from pipeline.logs.read import Log
 from pipeline.stage import Stage
 from pipeline.state import State
@@ -167,8 +168,8 @@ def rerank(job: Job) -> None:
     def write(folder: Path) -> Mapping[str, float]:
         if "ranker" not in job.shop.parts:
             raise NoDataError("no ranker to diversify")
-        if not job.log.has("impression"):
-            raise NoDataError("no pages to validate on")
+        if not has_labelled(job.log):
+            raise NoDataError("no pages of known outcomes to validate on")
         # Judged on whole slates: on the few items a page showed, diversity looks cheaper than it is.
         with tempfile.TemporaryDirectory(prefix="podium-rerank-") as scratch:
             parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
@@ -189,8 +190,8 @@ def _listwise(job: Job, settings: ListwiseConfig) -> None:
     def write(folder: Path) -> Mapping[str, float]:
         if settings.enabled is False:
             raise NoDataError("switched off")
-        if "ranker" not in job.shop.parts or not job.log.has("impression"):
-            raise NoDataError("no ranker whose order to correct, or no pages to learn it from")
+        if "ranker" not in job.shop.parts or not has_labelled(job.log):
+            raise NoDataError("no ranker whose order to correct, or no pages of known outcomes to learn it from")
         known = read_manifest(job.shop.parts["ranker"]).metrics
         ratios = [known[name] for place in range(1, 10) if (name := f"position_ratio_{place}") in known]
         with tempfile.TemporaryDirectory(prefix="podium-rerank-") as scratch:

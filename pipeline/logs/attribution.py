@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from pipeline.config import Config
 from pipeline.logs.events import subject
+from pipeline.logs.read import Log
 
 _MINUTE, _DAY = 60_000, 86_400_000
 OTHER = "other"
@@ -46,6 +47,25 @@ OUTCOMES = {
     "event_id": pl.String(),
 }
 _TOLD = ("item_id", "subject", "action", "time", "received", "value", "quantity", "event_id")
+
+
+def outcomes_known() -> pl.Expr:
+    """Whether what a page earned nothing for was seen to earn nothing.
+
+    A page that says `unknown` was published without its labels, or without some of them: what was done on it counts as
+    it stands, but an item of it that earned nothing is no negative, and no measure may count the page.
+    """
+    return (pl.col("outcomes") == "known").alias("known")
+
+
+def labelled(impressions: pl.DataFrame) -> pl.DataFrame:
+    """The pages that negatives and measures may come from: see `outcomes_known`."""
+    return impressions.filter(outcomes_known())
+
+
+def has_labelled(log: Log) -> bool:
+    """Whether any page of the log can be learned from and measured on."""
+    return log.has("impression") and bool(log.scan("impression").select(outcomes_known().any()).collect().item())
 
 
 def shown_items(impressions: pl.DataFrame) -> pl.DataFrame:

@@ -54,6 +54,7 @@ COLUMNS: Final[dict[str, dict[str, pl.DataType]]] = {
         "context": pl.String(),
         "items": pl.List(pl.Struct(SHOWN)),
         "order": pl.String(),
+        "outcomes": pl.String(),
         "page": pl.Int32(),
         "bundle": pl.String(),
         "arm": pl.String(),
@@ -84,7 +85,14 @@ TYPES: Final = tuple(COLUMNS)
 DEFAULTS: Final[dict[str, dict[str, object]]] = {
     "item": {"kind": "product", "sponsored": False, "available": True, "attributes": "{}"},
     "user": {"attributes": "{}"},
-    "impression": {"filters": "{}", "context": "{}", "order": "shown", "page": 0, "explored": False},
+    "impression": {
+        "filters": "{}",
+        "context": "{}",
+        "order": "shown",
+        "outcomes": "known",
+        "page": 0,
+        "explored": False,
+    },
     "feedback": {"quantity": 1},
     "suggest": {},
     "judgment": {},

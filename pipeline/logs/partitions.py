@@ -80,7 +80,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def read_manifest(root: Path) -> dict[str, object]:
-    """Raises ArtifactError when `root` is no log, or one of another schema."""
+    """Raises ArtifactError when `root` is no log, or one of another schema or of an earlier version's columns."""
     try:
         manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -90,10 +90,24 @@ def read_manifest(root: Path) -> dict[str, object]:
         raise ArtifactError(MANIFEST, f"valid JSON ({error})", place=str(root)) from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         got = manifest.get("schema") if isinstance(manifest, dict) else manifest
-        raise ArtifactError("schema", f"{SCHEMA}, the one this version reads", place=str(root), received=got)
+        fix = f"{SCHEMA}, the one this version reads; `podium migrate {root}` brings an older log to it"
+        raise ArtifactError("schema", fix, place=str(root), received=got)
     if manifest.get("clock") not in CLOCKS:
         raise ArtifactError("clock", "`exact` or `order`", place=str(root), received=manifest.get("clock"))
+    for kind in TYPES:
+        if (known := days(root, kind)) and (missing := _missing(day_file(root, kind, known[0]), kind)):
+            fix = f"the columns of this version, which `podium migrate {root}` adds"
+            raise ArtifactError(kind, fix, place=str(root), received=f"a log without {', '.join(missing)}")
     return manifest
+
+
+def _missing(path: Path, kind: str) -> list[str]:
+    """Columns that an earlier version did not write; none of a file that is not there, or none of Parquet's."""
+    try:
+        have = pl.read_parquet_schema(path)
+    except (OSError, pl.exceptions.PolarsError):
+        return []  # whoever reads the rows says what is wrong with the file
+    return [name for name in COLUMNS[kind] if name not in have]
 
 
 def write_manifest(root: Path, clock: str, **facts: object) -> None:

@@ -87,6 +87,7 @@ def _impression() -> Iterator[Check]:
     yield from _identifier("surface", required=True)
     yield from _subject()
     yield "order", ~pl.col("order").is_in(["shown", "unknown"]), "must be `shown` or `unknown`"
+    yield "outcomes", ~pl.col("outcomes").is_in(["known", "unknown"]), "must be `known` or `unknown`"
     yield "page", pl.col("page") < 0, "must not be negative"
     yield "items", pl.col("items").is_null() | (pl.col("items").list.len() == 0), "must not be empty"
     yield from _shown()

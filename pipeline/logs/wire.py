@@ -75,6 +75,7 @@ class Impression(Event, kw_only=True, tag="impression"):
     context: Raw = Nothing
     items: Annotated[list[Shown], Meta(min_length=1)]
     order: Literal["shown", "unknown"] = "shown"
+    outcomes: Literal["known", "unknown"] = "known"
     page: Place = 0
     bundle: str | None = None
     arm: str | None = None

@@ -5,23 +5,24 @@ from numpy.typing import NDArray
 
 from pipeline.metrics import binary
 from serving.replay.answers import Slates
-from serving.replay.labels import Labels
+from serving.replay.requests import Task
 from serving.replay.slices import Summary, plain
 
 BINS = 10
 
 
-def calibration(slates: Slates, labels: Labels, groups: NDArray[np.int64]) -> dict[str, Summary | list[Summary]] | None:
+def calibration(slates: Slates, task: Task, groups: NDArray[np.int64]) -> dict[str, Summary | list[Summary]] | None:
     """`probabilities`: AUC over all rows, GAUC within a subject, log loss, ECE and predicted over observed clicks;
     `bins`: mean prediction and share of positives of equally many rows each. None without predictions.
 
-    The label is any positive action attributed to the shown item, at whatever position it stood.
+    The label is any positive action attributed to the shown item, at whatever position it stood; pages of unknown
+    outcomes have none.
     """
     predicted = slates.p_click
-    there = ~np.isnan(predicted) & (slates.item >= 0)
+    there = ~np.isnan(predicted) & (slates.item >= 0) & task.known[:, None]
     if not there.any():
         return None
-    label = (labels.gains(slates.item) > 0)[there].astype(np.float64)
+    label = (task.labels.gains(slates.item) > 0)[there].astype(np.float64)
     p = predicted[there]
     group = np.broadcast_to(groups[:, None], predicted.shape)[there]
     values = {

@@ -33,7 +33,9 @@ class Evaluated:
         """A table a mode: systems against the metrics that fit on a line; what changed against a baseline; the gate."""
         said = []
         for mode, about in self.report.modes.items():
-            said.append(f"{mode}: {about['requests']} requests, {about['empty_requests']} without a positive")
+            unknown = about["unknown_requests"]
+            left = f", {unknown} of unknown outcomes, which are measured by nothing" if unknown else ""
+            said.append(f"{mode}: {about['requests']} requests, {about['empty_requests']} without a positive{left}")
             for name, metrics in about["systems"].items():
                 cells = [
                     f"{metric} {value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"

@@ -52,7 +52,7 @@ def diversity(
     if not (catalogue.top_category > 0).any():
         return {}
     systems = {name: _figures(s.item, s.asked, task.labels, catalogue, groups, seed) for name, s in slates.items()}
-    rows = np.sort(stretches(task.asks, np.flatnonzero(~task.empty), REQUESTS))
+    rows = np.sort(stretches(task.asks, np.flatnonzero(~task.unmeasured), REQUESTS))
     curve = _curve(engine, task, rows, groups[rows], seed)
     return {"k": K, "systems": systems, "curve": curve, "sample": len(rows)}
 

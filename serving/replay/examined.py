@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.errors import InputError
+from pipeline.logs.attribution import labelled
 from pipeline.logs.read import Log
 from pipeline.metrics.clicks.estimate import estimate_examination
 from pipeline.metrics.clicks.examination import Examination, refusal
@@ -29,11 +30,14 @@ class Examined:
 
 
 def examined(log: Log, source: str | Path = AUTO) -> Examined:
-    """Examination of every surface of the log. source: `auto`, or a file {surface, position, p}.
+    """Examination of every surface on which the log knows order and outcomes.
+
+    source: `auto`, or a file {surface, position, p}.
 
     Raises InputError for a file that is none, or a p in it that is missing, 0 or above 1.
     """
-    shown = log.frame("impression", columns=["surface", "order", "page", "items"]).filter(pl.col("order") == "shown")
+    shown = labelled(log.frame("impression", columns=["surface", "order", "outcomes", "page", "items"]))
+    shown = shown.filter(pl.col("order") == "shown")
     surfaces = tuple(sorted(shown["surface"].unique().to_list()))
     if str(source) != AUTO:
         return _stated(Path(source), surfaces)

@@ -31,7 +31,7 @@ def examples(
         falls, rises = extremes(podium.value - other.value, COUNT)
     else:
         ideal = oracle_slates(task.labels.only((task.labels.gain > 0) & (task.labels.item >= 0)), catalogue.tie, K)
-        other = Side("relevant", ideal, np.where(task.empty, np.nan, 1.0))
+        other = Side("relevant", ideal, np.where(task.unmeasured, np.nan, 1.0))
         falls = extremes(podium.value - 1.0, COUNT)[0]
         rises = extremes(podium.value, COUNT)[1]
     reader = Reader(task, catalogue)

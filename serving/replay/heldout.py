@@ -10,7 +10,13 @@ from pipeline.logs.events import subject
 from serving.replay.labels import Labels
 from serving.replay.requests import REQUESTS, Asking, Task, asks_of, sampled, with_candidates
 
-_BARE = {"filters": pl.lit("{}"), "context": pl.lit("{}"), "arm": pl.lit(None, pl.String), "order": pl.lit("unknown")}
+_BARE = {
+    "filters": pl.lit("{}"),
+    "context": pl.lit("{}"),
+    "arm": pl.lit(None, pl.String),
+    "order": pl.lit("unknown"),
+    "outcomes": pl.lit("known"),
+}
 
 
 def next_task(

@@ -26,15 +26,14 @@ def measured_report(
         groups = groups_of(task)
         values = _values(task, slates[task.mode], tie, depth)
         about: dict[str, Any] = {
-            "requests": task.size,
-            "empty_requests": int(task.empty.sum()),
+            **task.counts(),
             "unanswered": int((~slates[task.mode].asked).sum()),
             "systems": {
                 name: {metric: summary(value, seed, groups) for metric, value in metrics.items()}
                 for name, metrics in values.items()
             },
         }
-        if task.mode == "rank" and (table := calibration(slates[task.mode], task.labels, groups)):
+        if task.mode == "rank" and (table := calibration(slates[task.mode], task, groups)):
             about["calibration"] = table
         modes[task.mode] = about
         compare += _differences(task.mode, values, groups, seed)

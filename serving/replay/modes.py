@@ -56,7 +56,7 @@ class Mode:
     recovered: Mapping[str, float] | None
 
     def report(self, seed: int) -> dict[str, object]:
-        """`requests`, `empty_requests`, `degraded`, `systems` and, where podium gives probabilities, `calibration`."""
+        """What `Task.counts` says, `degraded`, `systems` and, where podium gives probabilities, `calibration`."""
         rows = {
             name: {metric: summary(value, seed, self.groups) for metric, value in values.items()}
             for name, values in self.values.items()
@@ -64,12 +64,11 @@ class Mode:
         if self.recovered is not None:
             rows["podium"]["recovered"] = plain(self.recovered)
         about: dict[str, object] = {
-            "requests": self.task.size,
-            "empty_requests": int(self.task.empty.sum()),
+            **self.task.counts(),
             "degraded": self.answers.degraded,
             "systems": rows,
         }
-        if self.task.mode == "rank" and (table := calibration(self.answers.final, self.task.labels, self.groups)):
+        if self.task.mode == "rank" and (table := calibration(self.answers.final, self.task, self.groups)):
             about["calibration"] = table
         return about
 
@@ -164,7 +163,9 @@ def evaluate_mode(asked: Asked, task: Task) -> Mode:
     values = {name: measure(task.mode, slate.item, slate.asked, task.labels) for name, slate in slates.items()}
     if task.logged is not None:
         for name, slate in slates.items():
-            values[name]["judged@10"] = np.where(task.empty, np.nan, judged_share(slate.item, slate.asked, task.logged))
+            values[name]["judged@10"] = np.where(
+                task.unmeasured, np.nan, judged_share(slate.item, slate.asked, task.logged)
+            )
     values["random"] = _random(task, answers)
     groups = groups_of(task)
     share = None

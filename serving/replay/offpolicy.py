@@ -64,7 +64,8 @@ def _mode(mode: Mode, log: Pages, found: Examined, options: Options) -> dict[str
 
 
 def _logged(mode: Mode, pages: pl.DataFrame, surfaces: Sequence[str], dense: Dense) -> Pages:
-    """What was logged of the task's requests, the items `[R, L]`, and whether the order was known `[R]`."""
+    """What was logged of the task's requests, the items `[R, L]`, and whether order and outcomes were known
+    `[R]`."""
     task = mode.task
     item, position, flags = (
         _requests_of(task, pages, dense) if task.shown is None else _pages_of(task, task.shown, pages)
@@ -80,7 +81,7 @@ def _logged(mode: Mode, pages: pl.DataFrame, surfaces: Sequence[str], dense: Den
         uniform=flags["uniform"].to_numpy(),
         groups=mode.groups,
     )
-    return logged, item, (flags["order"] == "shown").to_numpy()
+    return logged, item, (flags["order"] == "shown").to_numpy() & task.known
 
 
 def _pages_of(task: Task, shown: Shown, pages: pl.DataFrame) -> tuple[Ints, Ints, pl.DataFrame]:

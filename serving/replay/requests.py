@@ -17,11 +17,12 @@ from pipeline.catalogue import Catalogue
 from pipeline.features.fields import plain_texts
 from pipeline.features.ids import key_column
 from pipeline.filters import Filters, parse_filters
+from pipeline.logs.attribution import outcomes_known
 from pipeline.logs.events import subject
 from serving.ports import Ask
 from serving.replay.labels import Labels, spread
 
-REQUESTS = ("request_id", "page", "time", "subject", "query", "surface", "arm", "order")
+REQUESTS = ("request_id", "page", "time", "subject", "query", "surface", "arm", "order", "outcomes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,19 @@ class Task:
         return len(self.asks)
 
     @property
-    def empty(self) -> Mask:
-        """`[R]`: the requests with nothing relevant, which leave every mean."""
+    def known(self) -> Mask:
+        """`[R]`: the requests whose outcomes the log knows. The others are asked like any, and measured by nothing."""
+        return (self.requests["outcomes"] == "known").to_numpy()
+
+    @property
+    def unmeasured(self) -> Mask:
+        """`[R]`: the requests with nothing relevant, or of unknown outcomes, which leave every mean."""
         return np.asarray(self.labels.positive.count == 0)
+
+    def counts(self) -> dict[str, int]:
+        """How many requests there are, and how many of them leave the means for which reason."""
+        empty = int((self.unmeasured & self.known).sum())
+        return {"requests": self.size, "empty_requests": empty, "unknown_requests": int((~self.known).sum())}
 
 
 def sampled(request_ids: pl.Series, sample: int | None) -> pl.Series:
@@ -87,7 +98,8 @@ def rank_task(impressions: pl.DataFrame, outcomes: pl.DataFrame, gains: Mapping[
     )
     cells = cells.sort("row", "position", maintain_order=True)
     cells = cells.unique(["row", "item_id"], keep="first", maintain_order=True)
-    graded = _graded(outcomes, ["request_id", "page", "item_id"], gains)
+    earned = outcomes.join(pages.filter(~outcomes_known()), on=["request_id", "page"], how="anti")
+    graded = _graded(earned, ["request_id", "page", "item_id"], gains)
     cells = cells.join(graded, on=["request_id", "page", "item_id"], how="left").sort("row", "item_id")
     return with_candidates("rank", pages, cells, asking)
 
@@ -109,10 +121,17 @@ def with_candidates(mode: str, pages: pl.DataFrame, cells: pl.DataFrame, asking:
 
 
 def funnel_task(impressions: pl.DataFrame, outcomes: pl.DataFrame, gains: Mapping[str, float], asking: Asking) -> Task:
-    """Every request_id is one request, asked as its first page was; relevant is all that any page earned."""
+    """Every request_id is one request, asked as its first page was; relevant is all that any page earned.
+    Its outcomes are known where those of all its pages are."""
     requests = impressions.sort("page", maintain_order=True).unique("request_id", keep="first", maintain_order=True)
     requests = requests.sort("time", "event_id").with_columns(page=pl.lit(0, pl.Int32)).with_row_index("row")
-    graded = _graded(outcomes, ["request_id", "item_id"], gains)
+    unknown = impressions.filter(~outcomes_known()).select("request_id").unique()
+    requests = requests.with_columns(
+        outcomes=pl.when(pl.col("request_id").is_in(unknown["request_id"].implode()))
+        .then(pl.lit("unknown"))
+        .otherwise("outcomes")
+    )
+    graded = _graded(outcomes.join(unknown, on="request_id", how="anti"), ["request_id", "item_id"], gains)
     pairs = graded.join(requests.select("row", "request_id"), on="request_id").sort("row", "item_id")
     labels = _labels(requests, pairs, asking)
     cells = impressions.select("request_id", item_id=pl.col("items").list.eval(pl.element().struct["item_id"]))

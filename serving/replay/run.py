@@ -8,7 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline.errors import GateError, InputError
-from pipeline.logs.attribution import AttributionConfig, attribute
+from pipeline.logs.attribution import AttributionConfig, attribute, has_labelled
 from pipeline.logs.read import Log
 from serving.ports import DEPTH
 from serving.replay.absorb import absorb
@@ -115,7 +115,7 @@ def tasks_of(
         chosen = sampled(impressions["request_id"], sample)
         pages = first_logged(impressions).filter(pl.col("request_id").is_in(chosen.implode()))
         found += [rank_task(pages, outcomes, gains, asking), funnel_task(pages, outcomes, gains, asking)]
-    elif log.has("feedback"):
+    if not has_labelled(log) and log.has("feedback"):
         found.append(next_task(log.frame("feedback"), known, gains, sample, asking))
     if log.has("judgment"):
         found.append(judged_task(log.frame("judgment"), sample, asking))

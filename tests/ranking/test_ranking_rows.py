@@ -41,6 +41,9 @@ class Memory:
         rows = rows.filter((pl.col("time") >= since) & (pl.col("time") < before)).sort("time", "event_id")
         return rows if columns is None else rows.select(columns)
 
+    def scan(self, kind: str) -> pl.LazyFrame:
+        return self.frame(kind).lazy()
+
     def days(self, kind: str) -> list[int]:
         return (self.frame(kind)["time"] // (24 * HOUR)).unique().sort().to_list()
 
@@ -233,6 +236,24 @@ def test_a_real_taste_is_learned_and_shuffled_labels_teach_nothing(tmp_path: Pat
     assert fitted is not None
     late = shuffled.between(1_200, 1_500)
     assert auc(late.grade > 0, fitted[0].predict(late.inputs)[0]) == pytest.approx(0.5, abs=0.07)
+
+
+def test_pages_of_unknown_outcomes_teach_nothing_and_change_nothing(tmp_path: Path) -> None:
+    plain = market(1)
+    pages = plain["impression"]
+    doubted = pages.with_columns(
+        event_id="u" + pl.col("event_id"), request_id="u" + pl.col("request_id"), outcomes=pl.lit("unknown")
+    )
+    both = Memory(plain | {"impression": pl.concat([pages, doubted]).sort("time", "event_id")})
+    found, wanted = rows_of(both), rows_of(Memory(plain))
+    assert found.grade.tolist() == wanted.grade.tolist()
+    where = [names("exact").index(name) for name in ("ctr", "ctr_7d", "query_ctr", "query_log_shown", "log_shown")]
+    assert np.array_equal(found.features[:, where], wanted.features[:, where], equal_nan=True)
+    nothing = Memory(plain | {"impression": doubted})
+    assert len(rows_of(nothing).grade) == 0
+    state = state_of(nothing)
+    known = state, FeatureSet.of(fit_features(state))
+    assert train_ranker(nothing, known, RankingConfig(), seed=0, folder=tmp_path) is None  # type: ignore[arg-type]
 
 
 def test_a_log_with_too_little_trains_nothing(tmp_path: Path) -> None:

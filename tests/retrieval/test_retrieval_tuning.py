@@ -106,6 +106,16 @@ def test_a_weight_of_zero_is_set_not_open() -> None:
     assert (filled.popular.weight, filled.covisit.half_life_days) == (0.0, 0.0)
 
 
+def test_pages_of_unknown_outcomes_are_not_asked_again(tmp_path: Path) -> None:
+    pages = [page(f"r{n}", n * HOUR, "abc", query="thing", outcomes="unknown") for n in range(1, 40)]
+    acts = [act("click", "a", n * HOUR + 1, request_id=f"r{n}") for n in range(1, 40)]
+    log, state = logged(tmp_path / "log", acts, pages)
+    assert held_out_searches(log, state) is None
+    found = held_out(log, state)
+    assert found is not None  # what they did next, as in a log without pages
+    assert set(found.requests.request("query")) == {""}
+
+
 def test_a_log_where_nobody_did_anything_has_nothing_to_learn_from(tmp_path: Path) -> None:
     log, state = logged(tmp_path / "log", [], [page("r", DAY, "abc", surface="recommend")])
     assert train_fusion(log, state, RetrievalConfig(), seed=0, folder=tmp_path) is None

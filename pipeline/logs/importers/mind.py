@@ -31,6 +31,9 @@ _BEHAVIORS = ["impression_id", "user_id", "time", "history", "impressions"]
 _NEWS = ["news_id", "category", "subcategory", "title", "abstract", "url", "title_entities", "abstract_entities"]
 
 
+_LABEL = "-([01])$"
+
+
 def recognises(sources: Sources) -> bool:
     return _original(sources, "behaviors.tsv") is not None or columns(named(sources, "impressions")) >= _TABLE
 
@@ -82,8 +85,8 @@ def _from_behaviors(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
         time=time.cast(pl.Int64),
         history=pl.col("history").fill_null("").str.split(" ").list.filter(pl.element() != ""),
-        candidates=shown.list.eval(pl.element().str.split("-").list.first()),
-        clicked=shown.list.eval(pl.element().str.split("-").list.last() == "1"),
+        candidates=shown.list.eval(pl.element().str.replace(_LABEL, "")),
+        clicked=shown.list.eval(pl.element().str.extract(_LABEL) == "1"),
     )
 
 
@@ -98,6 +101,9 @@ def _impressions(pages: pl.DataFrame) -> pl.DataFrame:
         surface=pl.lit("recommend"),
         items=pl.col("candidates").list.eval(cells),
         order=pl.lit("unknown"),
+        outcomes=pl.when(pl.col("clicked").list.eval(pl.element().is_not_null()).list.all())
+        .then(pl.lit("known"))
+        .otherwise(pl.lit("unknown")),
     )
 
 

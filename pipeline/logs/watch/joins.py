@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.errors import InputError
-from pipeline.logs.attribution import attribute, shown_items
+from pipeline.logs.attribution import attribute, outcomes_known, shown_items
 from pipeline.logs.events import subject
 from pipeline.logs.partitions import DAY_MS, day_name
 from pipeline.logs.read import Log
@@ -29,7 +29,7 @@ RATES: Final[dict[str, tuple[str, str]]] = {
     "before_page": ("before_page", "joined"),
     "future": ("future", "events"),
     "late": ("late", "events"),
-    "unseen": ("unseen", "pages"),
+    "unseen": ("unseen", "labelled"),
     "repeated": ("repeated", "events"),
     "offset": ("off", "clients"),
     "robots": ("robot_events", "acts"),
@@ -176,7 +176,8 @@ def _day(log: Log, day: int, config: WatchConfig, windows: Mapping[str, int] | N
     told = log.scan("feedback", since=start, before=end + IDLE_MS).select(*_TOLD, subject()).collect()
     today = told.filter(pl.col("time") < end)
     own = log.scan("impression", since=start, before=end)
-    own = own.select(subject(), "request_id", "page", "time", "received", shown=pl.col("items").list.len())
+    shown = pl.col("items").list.len()
+    own = own.select(subject(), "request_id", "page", "time", "received", outcomes_known(), shown=shown)
     pages = own.collect()
     near = _near(log, told, start - config.lookback_days * DAY_MS, end + IDLE_MS)
     counts, lag = _joined(today, near)
@@ -217,11 +218,13 @@ def _joined(today: pl.DataFrame, near: pl.DataFrame) -> tuple[dict[str, int], Co
 
 
 def _pages(pages: pl.DataFrame, outcomes: pl.DataFrame) -> dict[str, int]:
-    """Pages and shown items, pages that were logged twice, and pages that nothing ever followed."""
+    """Pages and shown items, pages that were logged twice, pages that could be followed, and those that nothing ever
+    followed."""
     distinct = pages.unique(["request_id", "page"])
-    unseen = distinct.join(outcomes.select("request_id", "page"), on=["request_id", "page"], how="anti")
-    shown, again = int(distinct["shown"].sum()), len(pages) - len(distinct)
-    return {"pages": len(distinct), "shown": shown, "repeated": again, "unseen": len(unseen)}
+    followed = distinct.filter("known")
+    unseen = followed.join(outcomes.select("request_id", "page"), on=["request_id", "page"], how="anti")
+    counts = {"pages": len(distinct), "shown": int(distinct["shown"].sum()), "repeated": len(pages) - len(distinct)}
+    return counts | {"labelled": len(followed), "unseen": len(unseen)}
 
 
 def _clocks(pages: pl.DataFrame, today: pl.DataFrame, config: WatchConfig) -> dict[str, int]:

@@ -15,12 +15,20 @@ TITLES = {
 }
 
 
+_UNKNOWN = (
+    "{} requests were logged without the outcomes of their items. They are asked and ranked like the others, but what "
+    "was relevant to them is not known: they are in no mean, and nothing they show counts as passed over."
+)
+
+
 def mode_section(name: str, mode: Mapping[str, Any]) -> str:
     title, about = TITLES.get(name, (name, ""))
     counted = (
         f"{mode['requests']} requests, {mode['empty_requests']} of them with no positive and left out of the means."
     )
-    failed = [
+    unknown = mode.get("unknown_requests", 0)
+    failed = [note(_UNKNOWN.format(unknown))] if unknown else []
+    failed += [
         note(f"{stage} did not run as declared for {count} requests.")
         for stage, count in mode.get("degraded", {}).items()
     ]
