@@ -2,18 +2,21 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from pipeline.folders import make_folder
-from serving.auth import check_bind, read_keys
+from serving.auth import keys_of
 from serving.limits import BodyLimit
 from serving.ports import Engine
 from serving.problems import install
-from serving.routes import bundles, events, explain, health, playground, ranked, rules, suggest, users
+from serving.routes import bundles, documents, events, explain, health, playground, ranked, rules, suggest, users
 from serving.service import Service
 from serving.settings import Settings
 from serving.telemetry import Metrics, Timing
+from serving.visitors import Hosts, Visitors
 
 _ABOUT = """
 From a log of what people were shown and what they did to a ranked page: search, recommendations, ranking of your own
@@ -22,14 +25,17 @@ items, query suggestions. Post what happens to `/v1/events`; the next request kn
 Errors are RFC 9457 `application/problem+json`. With API keys, send one as `Authorization: Bearer KEY` or `X-API-Key`.
 """
 
+_PARTS: Final = (ranked, suggest, events, explain, rules, bundles, users, health, documents, playground)
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_HEADERS: Final = ("Authorization", "X-API-Key", "Content-Type", "X-Deadline-Ms")
+
 
 def create_app(load_engine: Callable[[], Engine], settings: Settings) -> FastAPI:
     """The app; `load_engine` is called when it starts, and the app takes requests once the engine has answered one.
 
     Raises ConfigError when the keys are unreadable, or missing on an address strangers can reach.
     """
-    keys = read_keys(settings.keys_file)
-    check_bind(settings.host, keys)
+    keys = keys_of(settings)
     metrics = Metrics(settings.watch)
 
     @asynccontextmanager
@@ -42,11 +48,16 @@ def create_app(load_engine: Callable[[], Engine], settings: Settings) -> FastAPI
         finally:
             await service.stop()
 
-    app = FastAPI(title="Podium", version="1", description=_ABOUT, lifespan=lifespan, redirect_slashes=False)
+    shown: dict[str, Any] = {"title": "Podium", "version": "1", "description": _ABOUT, "docs_url": None}
+    app = FastAPI(**shown, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.state.keys, app.state.metrics, app.state.service = keys, metrics, None
     install(app)
     app.add_middleware(BodyLimit, limit=settings.serving.body_bytes)
+    if cors := settings.serving.cors:
+        app.add_middleware(CORSMiddleware, allow_origins=cors, allow_methods=_METHODS, allow_headers=_HEADERS)
+    app.add_middleware(Visitors, hosts=Hosts(settings.host, settings.serving.hosts), origins=cors)
     app.add_middleware(Timing, metrics=metrics)
-    for part in (ranked, suggest, events, explain, rules, bundles, users, health, playground):
+    for part in _PARTS:
         app.include_router(part.ROUTES)
+    app.state.routes = [route for routes in (app, *(part.ROUTES for part in _PARTS)) for route in routes.routes]
     return app

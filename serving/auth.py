@@ -5,7 +5,6 @@ A plain digest is enough because the keys are 32 random bytes, not passwords: th
 
 import hashlib
 import hmac
-import ipaddress
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -18,6 +17,8 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from pipeline.errors import ConfigError
 from serving.problems import Problem
+from serving.settings import Settings
+from serving.visitors import loopback
 
 SCOPES: Final = ("read", "write", "admin")
 _BEARER = HTTPBearer(auto_error=False, description="An API key as a bearer token")
@@ -36,11 +37,15 @@ class Key:
         return scope in self.scopes or "admin" in self.scopes
 
 
+_FORWARDED: Final = frozenset({"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 LOOPBACK: Final = Key("loopback", "", SCOPES)  # who calls a service without keys
 
 
 def read_keys(path: Path) -> tuple[Key, ...] | None:
-    """The keys of a file, None when there is no file. Raises ConfigError when it is not a list of keys."""
+    """The keys of a file, None when there is no file. Raises ConfigError when it is not a list of keys.
+
+    A list of none is refused: whoever wrote it meant to protect something, and nobody could call.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         keys = tuple(Key(str(v["name"]), str(v["hash"]).lower(), tuple(v["scopes"])) for v in values)
@@ -49,6 +54,10 @@ def read_keys(path: Path) -> tuple[Key, ...] | None:
     except (ValueError, KeyError, TypeError) as error:
         fix = f"a JSON list of objects with name, hash and scopes ({type(error).__name__}: {error})"
         raise ConfigError("keys", fix, place=str(path)) from error
+    except OSError as error:
+        raise ConfigError("keys", f"a file that can be read ({error.strerror})", place=str(path)) from error
+    if not keys:
+        raise ConfigError("keys", "at least one key (`podium keys add`), or no such file", place=str(path))
     for key in keys:
         if len(key.hash) != 64 or set(key.hash) - set("0123456789abcdef"):
             raise ConfigError(f"{key.name}.hash", "the hexadecimal SHA-256 of the key", place=str(path))
@@ -93,18 +102,21 @@ def recognise(keys: Sequence[Key], secret: str) -> Key | None:
     return found
 
 
+def keys_of(settings: Settings) -> tuple[Key, ...] | None:
+    """The keys of a service, None where it has none and needs none. Raises ConfigError for a named file of keys that is
+    not there, and when strangers could call a service without keys."""
+    keys = read_keys(settings.keys_file)
+    if keys is None and settings.keys is not None:
+        raise ConfigError("keys", "a file of API keys that exists", place=str(settings.keys))
+    check_bind(settings.host, keys)
+    return keys
+
+
 def check_bind(host: str, keys: Sequence[Key] | None) -> None:
     """Raises ConfigError when strangers could call a service that has no keys."""
-    if not keys and not _loopback(host):
+    if not keys and not loopback(host.strip("[]")):
         fix = "a loopback address (127.0.0.1), or API keys in ROOT/keys.json, which protect any other"
         raise ConfigError("host", fix, received=host)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def allow(scope: str) -> Callable[..., Key]:
@@ -116,7 +128,9 @@ def allow(scope: str) -> Callable[..., Key]:
         header: Annotated[str | None, Depends(_HEADER)],
     ) -> Key:
         keys: tuple[Key, ...] | None = request.app.state.keys
-        if not keys:
+        if keys is None:
+            if scope == "admin":
+                _at_the_machine(request)
             return LOOPBACK
         secret = bearer.credentials if bearer else header
         key = recognise(keys, secret) if secret else None
@@ -128,6 +142,15 @@ def allow(scope: str) -> Callable[..., Key]:
         return key
 
     return admitted  # type: ignore[return-value]
+
+
+def _at_the_machine(request: Request) -> None:
+    """403 for who does not sit at the machine of a service without keys: another address, a proxy, which would lend
+    strangers its own, or a page that is not the service's."""
+    client, headers = request.client, request.headers
+    foreign = "origin" in headers and headers["origin"].partition("://")[2] != headers.get("host", "")
+    if client is None or not loopback(client.host) or foreign or not _FORWARDED.isdisjoint(headers.keys()):
+        raise Problem(403, "Without API keys only the service's own machine may do this; `podium keys add` makes one.")
 
 
 Reader = Annotated[Key, Depends(allow("read"))]

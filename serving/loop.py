@@ -28,6 +28,7 @@ from pipeline.market.policy import logging_policy
 from pipeline.market.running import MARKET_VERSION, Running
 from pipeline.market.world import DAY, START, World
 from pipeline.progress import Report, silent
+from pipeline.spreadsheet import write_csv
 from serving.engine import Engine
 from serving.jobs import STAGES, train
 from serving.loop_policy import SERVED, Served, starts_of
@@ -259,5 +260,5 @@ def _days_before(bundle: Bundle) -> int:
 def _write(out: Path, asked: Mapping[str, Any], rounds: tuple[Mapping[str, Any], ...]) -> None:
     table = pl.DataFrame(list(rounds), infer_schema_length=None)
     table.write_parquet(out / "rounds.parquet")
-    table.write_csv(out / "rounds.csv")
+    write_csv(table, out / "rounds.csv")
     (out / "loop.html").write_text(page(asked, rounds), encoding="utf-8")

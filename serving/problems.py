@@ -12,6 +12,8 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from pipeline.errors import ArtifactError, InputError, StageError
 from pipeline.logs.store import DiskFullError, StoreBrokenError, StoreFullError
@@ -58,12 +60,22 @@ def refused(field: str, reason: str) -> Problem:
 def install(app: FastAPI) -> None:
     """Answer every exception that leaves a route, or never reaches one, as a problem."""
 
-    async def problem(_: Request, error: Exception) -> Response:
-        return as_problem(error).response()
+    async def problem(request: Request, error: Exception) -> Response:
+        found = as_problem(error)
+        if found.status_code == 405:  # the framework names the methods of one route of the path
+            found.headers = {"Allow": ", ".join(_methods(request))}
+        return found.response()
 
     stored = (StoreFullError, DiskFullError, StoreBrokenError)
     for kind in (Problem, RequestValidationError, HTTPException, InputError, *stored, StageError, Exception):
         app.add_exception_handler(kind, problem)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path of a request takes."""
+    routes = [route for route in request.app.state.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 def as_problem(error: Exception) -> Problem:
@@ -73,6 +85,8 @@ def as_problem(error: Exception) -> Problem:
             return error
         case RequestValidationError():
             return _invalid(error)
+        case ClientDisconnect():  # to whom nothing can be said
+            return Problem(400, "The request ended before its body was whole.")
         case HTTPException():
             detail = _GENERIC.get(error.status_code, str(error.detail))
             return Problem(error.status_code, detail, headers=error.headers)

@@ -1,13 +1,18 @@
 """What the service is told: addresses and secrets from the environment, the rest from [serving] of podium.toml."""
 
+import re
 from pathlib import Path
+from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.config import Config, load_section
 from pipeline.errors import ConfigError
 from pipeline.logs.watch.config import WatchConfig
+
+_HOST: Final = re.compile(r"\*|(\*\.)?[0-9a-z_-]+(\.[0-9a-z_-]+)*|[0-9a-f:]+")
+_ORIGIN: Final = re.compile(r"https?://([0-9a-z_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 class ServingConfig(Config):
@@ -23,12 +28,34 @@ class ServingConfig(Config):
     impressions: int = Field(default=10_000, ge=1, description="impressions that may wait to be written; then dropped")
     snapshots: int = Field(default=500, ge=1, description="feature snapshots that may wait to be written; then dropped")
     snapshot_days: int = Field(default=14, ge=1, description="how long feature snapshots are kept")
+    hosts: tuple[str, ...] = Field(
+        default=(), description="further names the service answers to: a proxy's, `*.example.org`; `*` answers to any"
+    )
+    cors: tuple[str, ...] = Field(
+        default=(), description="origins (`https://shop.example`) whose pages may call from a browser"
+    )
     follow_seconds: float = Field(
         default=0.02, gt=0, description="how often a worker looks for what other workers and the command line changed"
     )
     explored_seconds: float = Field(
         default=0.5, gt=0, description="how long an explored page may take to be written; else another one is given"
     )
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"must be names without a port, in small letters, such as shop.example; not {host!r}")
+        return hosts
+
+    @field_validator("cors")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"must be origins, each named, such as https://shop.example; not {origin!r}")
+        return origins
 
 
 class Settings(BaseSettings):

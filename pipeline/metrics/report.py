@@ -8,6 +8,7 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.metrics.statistics.compare import Interval
+from pipeline.spreadsheet import write_csv
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class RunReport:
         if path.suffix == ".parquet":
             self._values().write_parquet(path)
         elif path.suffix == ".csv":
-            self._values().write_csv(path)
+            write_csv(self._values(), path)
         else:
             raise InputError("--out", "a file ending in .parquet or .csv", received=str(path))
 

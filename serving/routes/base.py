@@ -1,7 +1,8 @@
 """What every route shares: how a body is read, how an answer is written, how the service is found."""
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
@@ -11,6 +12,16 @@ from serving.limits import deadline
 from serving.problems import MEDIA, Problem, as_problem
 from serving.service import Service
 from serving.shapes import ProblemAnswer
+
+_WEB: Final = Path(__file__).parent.parent / "web"
+_PAGE_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_ANYWHERE: Final = (400, 401, 403, 408, 421, 422, 431, 503)
+BODY: Final = (413, 415)  # what a call with a body may be answered with besides
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Request(Request):
@@ -36,9 +47,13 @@ class JsonRoute(APIRoute):
 
 
 def _require_json(request: Request) -> None:
-    """415 for another type of body: a form of a foreign web page must not be able to post to a service on loopback."""
-    if request.method in ("POST", "PUT") and int(request.headers.get("content-length", "1") or 1):
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    """415 for another type of body, and for the type of a form even without a body: a form of a foreign web page must
+    not be able to post. What has neither type nor body, as of `curl -X POST`, passes: a form always has a type."""
+    headers = request.headers
+    content = headers.get("content-type")
+    empty = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    if request.method in _WITH_BODY and not (empty and content is None):
+        media = (content or "").partition(";")[0].strip().lower()
         if media != "application/json" and not media.endswith("+json"):
             raise Problem(415, "Send JSON, with the header `Content-Type: application/json`.")
 
@@ -63,11 +78,16 @@ def router(tag: str, **options: Any) -> APIRouter:
 
 
 def answers(model: Any, *problems: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The documentation of what a route answers."""
+    """The documentation of what a route answers; what any call may be answered with is said here."""
     shape = {"model": ProblemAnswer, "content": {MEDIA: {}}}
-    return {status: {"model": model}, **dict.fromkeys((401, 403, *problems), shape)}
+    return {status: {"model": model}, **dict.fromkeys((*_ANYWHERE, *problems), shape)}
 
 
 def json(value: object, status: int = 200) -> Response:
     """JSON without a model: a response model costs more than the ranking of a page."""
     return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def web_file(name: str, media: str) -> Response:
+    """A file of `serving/web`; the page it belongs to loads nothing from elsewhere and cannot be framed."""
+    return Response((_WEB / name).read_bytes(), headers=_PAGE_HEADERS, media_type=media)

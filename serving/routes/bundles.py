@@ -8,11 +8,11 @@ from fastapi import Response
 from pipeline.bundle import bundles, current, promote, rollback
 from serving.auth import Admin
 from serving.problems import Problem, refused
-from serving.routes.base import Desk, answers, json, router
+from serving.routes.base import BODY, Desk, answers, json, router
 from serving.service import Service
 from serving.wire import Activation
 
-ROUTES = router("bundles", prefix="/v1/bundle", responses=answers(dict[str, object], 409, 422))
+ROUTES = router("bundles", prefix="/v1/bundle", responses=answers(dict[str, object], 409))
 
 
 @ROUTES.get("")
@@ -23,7 +23,7 @@ async def get_bundle(service: Desk, _: Admin) -> Response:
     return json({**about, "bundle": service.engine.bundle_id, "bundles": bundles(root) if root else []})
 
 
-@ROUTES.post("/activate")
+@ROUTES.post("/activate", responses=answers(dict[str, object], 409, *BODY))
 async def activate(body: Activation, service: Desk, _: Admin) -> Response:
     """Make a bundle the current one, in every worker. One that cannot be opened is refused and changes nothing."""
     root = _root(service)
@@ -42,7 +42,7 @@ async def activate(body: Activation, service: Desk, _: Admin) -> Response:
     return json({"bundle": await service.on_engine(work)})
 
 
-@ROUTES.post("/rollback")
+@ROUTES.post("/rollback", responses=answers(dict[str, object], 409, *BODY))
 async def go_back(service: Desk, _: Admin) -> Response:
     """Make the bundle before the current one current again, in every worker."""
     root = _root(service)

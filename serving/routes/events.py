@@ -3,7 +3,7 @@
 from fastapi import Request, Response
 
 from serving.auth import Writer
-from serving.routes.base import Desk, answers, json, router
+from serving.routes.base import BODY, Desk, answers, json, router
 from serving.service import now_ms
 from serving.shapes import Taken
 
@@ -15,7 +15,7 @@ _BODY = {"application/json": {"schema": {"oneOf": [_EVENT, {"type": "array", "it
 @ROUTES.post(
     "/events",
     status_code=202,
-    responses=answers(Taken, 413, 422, 429, 503, 507, status=202),
+    responses=answers(Taken, *BODY, 429, 507, status=202),
     openapi_extra={"requestBody": {"required": True, "content": _BODY}},
 )
 async def post_events(request: Request, service: Desk, _: Writer) -> Response:

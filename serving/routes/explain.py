@@ -13,7 +13,7 @@ from serving.routes.ranked import DOORS
 ROUTES = router("ranked answers", prefix="/v1")
 
 
-@ROUTES.get("/requests/{request_id}/explain", responses=answers(dict[str, object], 410, 422, 429))
+@ROUTES.get("/requests/{request_id}/explain", responses=answers(dict[str, object], 410, 429))
 async def explain(
     request_id: Annotated[str, Path(max_length=128)],
     service: Desk,

@@ -10,19 +10,21 @@ from serving.telemetry import Metrics
 ROUTES = router("health")
 
 
+@ROUTES.head("/healthz", include_in_schema=False)
 @ROUTES.get("/healthz", responses=answers(Health))
 async def healthz() -> Response:
     """The process is alive."""
     return json({"status": "ok"})
 
 
-@ROUTES.get("/readyz", responses=answers(Health, 503))
+@ROUTES.head("/readyz", include_in_schema=False)
+@ROUTES.get("/readyz", responses=answers(Health))
 async def readyz(service: Desk) -> Response:
     """The bundle is open, the events are learned, and a first answer was given."""
     return json({"status": "ready", "bundle": service.engine.bundle_id})
 
 
-@ROUTES.get("/metrics", response_class=Response)
+@ROUTES.get("/metrics", response_class=Response, responses=answers(str))
 async def metrics(request: Request) -> Response:
     """This worker's numbers, for Prometheus."""
     numbers: Metrics = request.app.state.metrics

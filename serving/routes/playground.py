@@ -1,32 +1,26 @@
 """The web page at `/`, and the little it needs besides the API."""
 
-from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import Query, Response
 
 from serving.auth import Reader
 from serving.problems import Problem, refused
-from serving.routes.base import Desk, json, router
+from serving.routes.base import Desk, json, router, web_file
 
 ROUTES = router("playground", include_in_schema=False)
-_WEB = Path(__file__).parent.parent / "web"
 _FILES: Final = {
     "app.js": "text/javascript; charset=utf-8",
     "view.js": "text/javascript; charset=utf-8",
+    "docs.js": "text/javascript; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
-}
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
 }
 _MOST = 100
 
 
 @ROUTES.get("/")
 async def page() -> Response:
-    return Response((_WEB / "index.html").read_bytes(), headers=_HEADERS, media_type="text/html; charset=utf-8")
+    return web_file("index.html", "text/html; charset=utf-8")
 
 
 @ROUTES.get("/playground/items")
@@ -47,4 +41,4 @@ async def users(service: Desk, _: Reader) -> Response:
 async def file(name: str) -> Response:
     if name not in _FILES:
         raise Problem(404, "There is no such file.")
-    return Response((_WEB / name).read_bytes(), headers=_HEADERS, media_type=_FILES[name])
+    return web_file(name, _FILES[name])

@@ -10,7 +10,7 @@ from fastapi import Response
 from serving.auth import Key, Reader
 from serving.ports import Slate
 from serving.problems import Problem
-from serving.routes.base import Desk, Due, answers, json, router
+from serving.routes.base import BODY, Desk, Due, answers, json, router
 from serving.service import Service
 from serving.shapes import Answer, BatchAnswer
 from serving.slates import Kept
@@ -22,7 +22,7 @@ DOORS: Final[dict[str, type[Asked]]] = {
     "recommend": RecommendRequest,
     "rank": RankRequest,
 }
-_PROBLEMS = (410, 413, 422, 429, 503)
+_PROBLEMS = (*BODY, 410, 429)
 
 
 @ROUTES.post("/search", responses=answers(Answer, *_PROBLEMS))
@@ -42,7 +42,7 @@ async def recommend(body: RecommendRequest, service: Desk, key: Reader, due: Due
     return json(await _answer(service, "recommend", body, key, due))
 
 
-@ROUTES.post("/recommend/batch", responses=answers(BatchAnswer, 413, 422, 429, 503))
+@ROUTES.post("/recommend/batch", responses=answers(BatchAnswer, *BODY, 429))
 async def recommend_batch(body: BatchRequest, service: Desk, key: Reader, due: Due) -> Response:
     """The same recommendation for up to 100 users. Others' requests are answered in between."""
     started = time.perf_counter()
@@ -53,7 +53,7 @@ async def recommend_batch(body: BatchRequest, service: Desk, key: Reader, due: D
     return json({"results": results, "took_ms": _since(started)})
 
 
-@ROUTES.post("/rank", responses=answers(Answer, 413, 422, 429, 503))
+@ROUTES.post("/rank", responses=answers(Answer, *BODY, 429))
 async def rank(body: RankRequest, service: Desk, key: Reader, due: Due) -> Response:
     """Rank the caller's own items, each once, and mark what is the matter with one: `reason: unknown_item`, which is
     scored as new, or `unavailable`."""

@@ -8,11 +8,11 @@ from fastapi import Body, Query, Response
 from pipeline.rules import Rule, parse_rules
 from serving.auth import Admin
 from serving.problems import Problem
-from serving.routes.base import Desk, answers, json, router
+from serving.routes.base import BODY, Desk, answers, json, router
 from serving.rulebook import as_json
 from serving.service import Service
 
-ROUTES = router("rules", prefix="/v1", responses=answers(dict[str, object], 422))
+ROUTES = router("rules", prefix="/v1", responses=answers(dict[str, object]))
 _RULES = Body(description='The rules in order of precedence: `{"rules": [...]}`, or the bare list', examples=[[]])
 
 
@@ -23,14 +23,14 @@ async def get_rules(service: Desk, _: Admin) -> Response:
     return json({"rules": as_json(rules)})
 
 
-@ROUTES.put("/rules")
+@ROUTES.put("/rules", responses=answers(dict[str, object], *BODY))
 async def put_rules(body: Annotated[Any, _RULES], service: Desk, key: Admin) -> Response:
     """Replace all rules: pin, boost, bury, synonyms, per query or category. In force from the next request on."""
     rules = parse_rules(body["rules"] if isinstance(body, dict) and set(body) == {"rules"} else body)
     return await _enforce(service, rules, key.name)
 
 
-@ROUTES.delete("/rules")
+@ROUTES.delete("/rules", responses=answers(dict[str, object], 404))
 async def delete_rules(
     service: Desk, key: Admin, rule_id: Annotated[str | None, Query(alias="id", description="only this rule")] = None
 ) -> Response:

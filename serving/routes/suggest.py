@@ -13,7 +13,7 @@ from serving.wire import SuggestQuery
 ROUTES = router("suggestions", prefix="/v1")
 
 
-@ROUTES.get("/suggest", responses=answers(Suggestions, 422, 429, 503))
+@ROUTES.get("/suggest", responses=answers(Suggestions, 429))
 async def suggest(asked: Annotated[SuggestQuery, Query()], service: Desk, key: Reader) -> Response:
     """Queries to offer: while typing (`complete`), before (`hint`, `discover`), or after an empty page (`rescue`)."""
     request_id, moment = service.identify(asked, key)

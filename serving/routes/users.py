@@ -18,7 +18,7 @@ _NOTE = (
 )
 
 
-@ROUTES.delete("/{user_id}", responses=answers(Forgotten, 422, 429, 503, 507))
+@ROUTES.delete("/{user_id}", responses=answers(Forgotten, 429, 507))
 async def forget(user_id: Annotated[str, Path(min_length=1, max_length=128)], service: Desk, _: Admin) -> Response:
     """Remove a user's events; should the user come back, it is as somebody new."""
     removed = await service.forget(user_id)

@@ -76,5 +76,6 @@ def call(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calle
         secrets[scope], key = new_key(scope, scopes)
         add_key(root / "keys.json", key)
     settings = Settings(root=root, bundles=shop.bundles)
-    with TestClient(create_app(lambda: Engine(shop.bundle), settings), raise_server_exceptions=False) as client:
+    app = create_app(lambda: Engine(shop.bundle), settings)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield Caller(client, secrets)

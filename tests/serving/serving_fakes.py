@@ -19,6 +19,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette would rather have a client that is not packaged yet
     from starlette.testclient import TestClient
 
+AT_THE_MACHINE = {
+    "base_url": "http://127.0.0.1:8000",
+    "client": ("127.0.0.1", 50_000),
+    "raise_server_exceptions": False,
+}
 CATALOGUE = [f"i{n:03d}" for n in range(250)]
 
 
@@ -133,7 +138,7 @@ def settings(root: Path, **given: object) -> Settings:
 
 @contextmanager
 def calling(engine: FakeEngine, chosen: Settings) -> AbstractContextManager[TestClient]:
-    with TestClient(create_app(lambda: engine, chosen), raise_server_exceptions=False) as client:
+    with TestClient(create_app(lambda: engine, chosen), **AT_THE_MACHINE) as client:
         yield client
 
 
