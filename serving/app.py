@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from pipeline.folders import make_folder
-from serving.auth import keys_of
+from serving.auth import check_keys
+from serving.keyring import KeyRing
 from serving.limits import BodyLimit
 from serving.ports import Engine
 from serving.problems import install
@@ -35,8 +36,9 @@ def create_app(load_engine: Callable[[], Engine], settings: Settings) -> FastAPI
 
     Raises ConfigError when the keys are unreadable, or missing on an address strangers can reach.
     """
-    keys = keys_of(settings)
     metrics = Metrics(settings.watch)
+    keys = KeyRing(settings.keys_file, metrics.key_failures.inc)
+    check_keys(settings, keys.now())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -125,10 +125,46 @@ def keys() -> None:
 @click.option("--root", type=PATH, required=True, help="The tenant's data root.")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(["read", "write", "admin"]))
 def keys_add(name: str, root: Path, scopes: tuple[str, ...]) -> None:
-    """Make a key; it is printed once, only its hash is kept. Running services read keys when they start."""
-    from serving.auth import issue_key
+    """Make a key; it is printed once, only its hash is kept. A running service knows it at once."""
+    from serving.keyring import issue_key
 
-    click.echo(issue_key(root, name, scopes))
+    click.echo(issue_key(_keys_of(root), name, scopes))
+
+
+@keys.command("list")
+@click.option("--root", type=PATH, required=True, help="The tenant's data root.")
+@as_json
+def keys_list(root: Path, json_: bool) -> None:
+    """Name, scopes and age of each key."""
+    from serving.keyring import read_keys
+
+    if not root.is_dir():
+        raise InputError("--root", "a data root", place=str(root))
+    found = [
+        {"name": key.name, "scopes": list(key.scopes), "created": key.created or None}
+        for key in read_keys(_keys_of(root)) or ()
+    ]
+    lines = [f"{each['name']}  {','.join(each['scopes'] or ())}  {each['created'] or 'unknown'}" for each in found]
+    show({"keys": found}, json_, lambda: lines or ["no keys: only this machine may call"])
+
+
+@keys.command("revoke")
+@click.argument("name")
+@click.option("--root", type=PATH, required=True, help="The tenant's data root.")
+@as_json
+def keys_revoke(name: str, root: Path, json_: bool) -> None:
+    """Take a key away; a running service refuses it from the next request on."""
+    from serving.keyring import revoke_key
+
+    gone = revoke_key(_keys_of(root), name)
+    show({"revoked": gone.name, "scopes": list(gone.scopes)}, json_)
+
+
+def _keys_of(root: Path) -> Path:
+    """The file of keys of a data root, which the environment may put elsewhere."""
+    from serving.settings import load_settings
+
+    return load_settings(None, root=root).keys_file
 
 
 @click.command()

@@ -16,9 +16,10 @@ from pipeline.logs.ingest import lasting
 from pipeline.logs.partitions import MANIFEST, STORED, drafted, read_manifest, recover, write_manifest
 from pipeline.logs.store import EventStore
 from serving.app import create_app
-from serving.auth import keys_of
+from serving.auth import check_keys
 from serving.backup import LOG
 from serving.engine import Engine
+from serving.keyring import read_keys
 from serving.settings import Settings, load_settings
 
 _HANDED = "PODIUM_WORKER"  # workers are started by name and read what to serve from here
@@ -39,7 +40,7 @@ def serve(
     Raises InputError or ConfigError before anything listens when the bundle, the keys or the address will not do.
     """
     settings = settings_for(bundle, config, host=host, port=port, root=root, replay=replay or None)
-    keys_of(settings)
+    check_keys(settings, read_keys(settings.keys_file))
     open_bundle(bundle)
     listen = {"host": settings.host, "port": settings.port, "log_level": "warning", "access_log": False}
     print(f"http://{settings.host}:{settings.port}/  (API: /docs; stop with Ctrl-C)", flush=True)  # noqa: T201

@@ -10,11 +10,11 @@ from functools import partial
 from typing import TypeVar
 
 from pipeline.logs.store import Appended, EventStore, Forgotten, Row
-from serving.auth import Key
 from serving.door import Door
 from serving.events import stranger
 from serving.follow import Follower
 from serving.impressions import Impressions, impression
+from serving.keyring import Key
 from serving.limits import Gate
 from serving.ports import Ask, Engine, Slate, Still, Used
 from serving.problems import Problem, refused

@@ -31,6 +31,7 @@ class Metrics:
         self.snapshot_drops = self._counter("snapshots_dropped", "snapshots lost to a full queue or a failed write")
         self.absorb_failures = self._counter("absorb_failures", "batches of events the engine could not learn")
         self.follow_failures = self._counter("follow_failures", "failed looks for what other processes changed")
+        self.key_failures = self._counter("key_failures", "failed readings of the API keys; those known before stay")
         self.lag = self._histogram("visible_seconds", "seconds from the arrival of an event to this worker knowing it")
         self.tick = self._gauge("tick", "the latest tick that was computed ahead of its first request")
         self.tick_published = self._gauge("tick_published_seconds", "when that was, in seconds since 1970")

@@ -7,7 +7,8 @@ from typing import Final
 
 from fastapi import Response
 
-from serving.auth import Key, Reader
+from serving.auth import Reader
+from serving.keyring import Key
 from serving.ports import Slate
 from serving.problems import Problem
 from serving.routes.base import BODY, Desk, Due, answers, json, router

@@ -66,8 +66,8 @@ def places(shop: Shop, tmp_path: Path) -> dict[str, Path]:
 def call(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
     """A service with keys over the bundle."""
     from serving.app import create_app
-    from serving.auth import add_key, new_key
     from serving.engine import Engine
+    from serving.keyring import add_key, new_key
     from serving.settings import Settings
 
     root = tmp_path_factory.mktemp("root")

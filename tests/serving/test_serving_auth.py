@@ -8,7 +8,8 @@ from serving_fakes import FakeEngine, calling, feedback, settings
 
 from pipeline.errors import ConfigError
 from serving.app import create_app
-from serving.auth import add_key, check_bind, new_key, read_keys
+from serving.auth import check_bind
+from serving.keyring import add_key, new_key, read_keys
 
 OPEN = ["/healthz", "/readyz", "/metrics", "/", "/docs", "/openapi.json"]
 CALLS = [

@@ -10,7 +10,7 @@ from serving_fakes import AT_THE_MACHINE, FakeEngine, TestClient, bundles_root, 
 
 from pipeline.errors import ConfigError
 from serving.app import create_app
-from serving.auth import add_key, new_key
+from serving.keyring import add_key, new_key
 from serving.run import load_settings
 from serving.visitors import Hosts
 
