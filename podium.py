@@ -79,18 +79,26 @@ def simulate(
 @click.option("--out", type=PATH, required=True, help="The log; an existing one grows.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Options of the format (csv: columns).")
 @click.option("--strict", is_flag=True, help="End with 2 when a row was quarantined.")
+@config_file
 @as_json
 def ingest(
-    format_: str, sources: tuple[Path, ...], out: Path, options: tuple[str, ...], strict: bool, json_: bool
+    format_: str,
+    sources: tuple[Path, ...],
+    out: Path,
+    options: tuple[str, ...],
+    strict: bool,
+    config: Path | None,
+    json_: bool,
 ) -> None:
     """Read events of FORMAT (auto recognises it) from SOURCES into a log; bad rows go to its quarantine."""
+    from pipeline.config import load_section
+    from pipeline.logs.config import LogsConfig
     from pipeline.logs.ingest import ingest as run
 
-    fmt = None if format_ == "auto" else format_
+    fmt, rules = None if format_ == "auto" else format_, load_section(config, "logs", LogsConfig)
+    told = pairs(options, "--option")
     with progress("ingest", quiet=json_) as report:
-        done = run(
-            fmt, list(sources), out, strict=strict, options=pairs(options, "--option"), on_progress=counted(report)
-        )
+        done = run(fmt, list(sources), out, strict=strict, options=told, config=rules, on_progress=counted(report))
     show(asdict(done), json_)
 
 

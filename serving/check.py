@@ -19,7 +19,7 @@ from serving.options import PATH, as_json, config_file
 def check(logs: Path, days: int | None, report: Path | None, config: Path | None, json_: bool) -> None:
     """Whether feedback finds its pages, clocks are right and nothing is lost or doubled; ends with 3 on an alarm."""
     from pipeline.config import load_section
-    from pipeline.logs.attribution import AttributionConfig
+    from pipeline.logs.config import LogsConfig
     from pipeline.logs.partitions import DAY_MS
     from pipeline.logs.read import Log
     from pipeline.logs.watch.config import WatchConfig
@@ -30,7 +30,7 @@ def check(logs: Path, days: int | None, report: Path | None, config: Path | None
     known = sorted({*log.days("feedback"), *log.days("impression")})
     since = known[-days] * DAY_MS if days is not None and days < len(known) else None
     reported = None if report is None else read_reported(report)
-    windows = load_section(config, "logs", AttributionConfig).windows_ms
+    windows = load_section(config, "logs", LogsConfig).windows_ms
     with progress("check", quiet=json_) as on_progress:
         found = watch(log, bounds, since=since, windows=windows, reported=reported, on_progress=on_progress)
     show(values(found), json_, lambda: lines(found, bounds))

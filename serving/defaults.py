@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.features.config import FeaturesConfig
-from pipeline.logs.attribution import AttributionConfig
+from pipeline.logs.config import LogsConfig
 from pipeline.logs.watch.config import WatchConfig
 from query_suggest.config import SuggestConfig
 from ranking.config import RankingConfig
@@ -20,7 +21,7 @@ from retrieval.config import RetrievalConfig
 from serving.settings import ServingConfig
 
 SECTIONS: dict[str, type[Config]] = {
-    "logs": AttributionConfig,
+    "logs": LogsConfig,
     "watch": WatchConfig,
     "features": FeaturesConfig,
     "retrieval": RetrievalConfig,
@@ -81,4 +82,6 @@ def _example(name: str, about: FieldInfo) -> Iterator[str]:
 
 def _toml(value: object) -> str:
     assert value is not PydanticUndefined
+    if isinstance(value, date):
+        return value.isoformat()
     return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -21,6 +21,7 @@ from pipeline.features.config import FeaturesConfig
 from pipeline.features.declared import as_told, wanted
 from pipeline.features.fitted import fit_features
 from pipeline.logs.attribution import AttributionConfig
+from pipeline.logs.config import LogsConfig
 from pipeline.logs.read import Log
 from pipeline.state import State
 from serving.workshop import Workshop
@@ -47,7 +48,7 @@ def learn(shop: Workshop, log: Log, config: Path | None) -> tuple[State, Mapping
     made = shop.make("catalogue", {}, digest, write_catalogue, 0.0)
     assert made is not None
     catalogue = Catalogue.open(shop.parts["catalogue"])
-    rules = load_section(config, "logs", AttributionConfig)
+    rules = load_section(config, "logs", LogsConfig)
     declared = load_section(config, "features", FeaturesConfig).declared
     kinds = (*READ, *(("user",) if wanted(declared).users else ()))
     counted = {name: day for name, day in days.items() if name.partition("/")[0] in kinds}
@@ -68,7 +69,7 @@ def learn(shop: Workshop, log: Log, config: Path | None) -> tuple[State, Mapping
         return {"events": float(sum(_rows(events, kind) for kind in _LEARNED_FROM))}
 
     inputs = {**digest, "catalogue": made.digest}
-    asked = {**rules.model_dump(), "declared": as_told(declared)}
+    asked = {**rules.model_dump(include=set(AttributionConfig.model_fields)), "declared": as_told(declared)}
     features = shop.make("features", asked, inputs, write_features, 0.1)
     assert features is not None
     report = shop.steps[-1]

@@ -15,7 +15,8 @@ from typing import Final
 from pipeline.bundle import bundles as names_of
 from pipeline.bundle import read_bundle
 from pipeline.errors import InputError
-from pipeline.logs.forget import HAPPENED, Leaving, expire, forget_in, without
+from pipeline.logs.events import HAPPENED
+from pipeline.logs.forget import Leaving, expire, forget_in, without
 from pipeline.logs.grow import Grown, grow
 from pipeline.logs.ingest import lasting
 from pipeline.logs.partitions import CLEARED, DAY_MS, STORED, days, locked, read_manifest, replaced, write_manifest

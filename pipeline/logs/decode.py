@@ -5,7 +5,7 @@ A chunk decodes in one call; only when that fails is each of its lines tried alo
 
 from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from operator import attrgetter
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline.errors import InputError
 from pipeline.logs.events import COLUMNS, SHOWN, SUGGESTED
+from pipeline.logs.moments import Plausible, Unit
 from pipeline.logs.validate import Reject, problems
 from pipeline.logs.wire import KINDS, AnyEvent, Feedback, Impression, Shown, Suggest, Suggested
 
@@ -30,22 +31,33 @@ _FEW = 128  # events; of more, asking `validate` costs less than looking at each
 _OBJECTS = frozenset({"attributes", "filters", "context"})
 
 
+def _nothing(wanted: Sequence[int]) -> list[bytes]:
+    return [b""] * len(wanted)
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Part of a source: frames by type (stored columns and `line`), what was refused, and lines it spans."""
+    """Part of a source: frames by type (stored columns and `line`), what was refused, and lines it spans.
+
+    raw: the text of lines asked for, as it stood in the source.
+    """
 
     place: str
     frames: dict[str, pl.DataFrame]
     rejects: list[Reject]
     lines: int = 0
+    raw: Raw = field(default=_nothing, repr=False, compare=False)
 
     @property
     def events(self) -> int:
         return sum(map(len, self.frames.values())) + len(self.rejects)
 
 
-def decode_lines(data: bytes, place: str) -> Chunk:
-    """Decode JSON lines. `line` in frames and rejects counts from 1 at the start of `data`; blank lines pass."""
+def decode_lines(data: bytes, place: str, unit: Unit | None = None) -> Chunk:
+    """Decode JSON lines. `line` in frames and rejects counts from 1 at the start of `data`; blank lines pass.
+
+    unit: `s` where numbers are seconds, not milliseconds.
+    """
     data = data.removeprefix(BOM_UTF8)
     lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
     try:
@@ -62,7 +74,7 @@ def decode_lines(data: bytes, place: str) -> Chunk:
 
     if len(events) != lines:
         rows, events, rejects = _one_by_one(data.split(b"\n"), place)
-    return sound(place, _frames(events, rows), rejects, raw, lines)
+    return sound(place, _frames(events, rows, 1_000 if unit == "s" else 1), rejects, raw, lines)
 
 
 def decode_events(body: bytes, place: str = "events") -> Chunk:
@@ -80,9 +92,13 @@ def decode_events(body: bytes, place: str = "events") -> Chunk:
 def decode_each(raw: Sequence[bytes], place: str) -> Chunk:
     """Events of which each is a text of its own. `line` is the index, from 0."""
     rows, events, rejects = _one_by_one(raw, place, first=0)
+
+    def text(wanted: Sequence[int]) -> list[bytes]:
+        return [raw[i] for i in wanted]
+
     if len(events) <= _FEW and all(map(_proved, events)):
-        return Chunk(place, _frames(events, rows), rejects, len(raw))
-    return sound(place, _frames(events, rows), rejects, lambda wanted: [raw[i] for i in wanted], len(raw))
+        return Chunk(place, _frames(events, rows), rejects, len(raw), text)
+    return sound(place, _frames(events, rows), rejects, text, len(raw))
 
 
 def _proved(event: AnyEvent) -> bool:
@@ -126,24 +142,41 @@ def explain(error: Exception) -> tuple[str, str]:
 
 def sound(place: str, frames: dict[str, pl.DataFrame], rejects: list[Reject], raw: Raw, lines: int) -> Chunk:
     """The chunk without what `validate` refuses, which joins the rejects. `raw` gives the text of lines asked for."""
+    return _without(Chunk(place, frames, rejects, lines, raw), problems)
+
+
+def within(chunk: Chunk, plausible: Plausible) -> Chunk:
+    """The chunk without the moments that are not believed, which join the rejects."""
+    if all(map(plausible.believes, chunk.frames.values())):
+        return chunk
+
+    def doubted(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
+        reason = plausible.doubts(kind, frame)
+        return pl.select(field=pl.when(reason.is_not_null()).then(pl.lit("time")), reason=reason)
+
+    return _without(chunk, doubted)
+
+
+def _without(chunk: Chunk, judge: Callable[[str, pl.DataFrame], pl.DataFrame]) -> Chunk:
+    """Without the rows for which `judge` has a field and a reason, which join the rejects."""
     kept: dict[str, pl.DataFrame] = {}
-    refused = list(rejects)
-    for kind, frame in frames.items():
-        found = problems(kind, frame)
+    refused = list(chunk.rejects)
+    for kind, frame in chunk.frames.items():
+        found = judge(kind, frame)
         bad = found["field"].is_not_null()
         if bad.any():
             rows = frame.select("line").hstack(found).filter(bad)
-            texts = raw(rows["line"].to_list())
+            texts = chunk.raw(rows["line"].to_list())
             refused += [
-                Reject(place, line, field, reason, raw_text(text))
+                Reject(chunk.place, line, field, reason, raw_text(text))
                 for (line, field, reason), text in zip(rows.rows(), texts, strict=True)
             ]
         if not bad.all():
             kept[kind] = frame.filter(~bad) if bad.any() else frame
-    return Chunk(place, kept, sorted(refused, key=lambda r: r.line), lines)
+    return replace(chunk, frames=kept, rejects=sorted(refused, key=lambda r: r.line))
 
 
-def _frames(events: Sequence[AnyEvent], rows: Sequence[int]) -> dict[str, pl.DataFrame]:
+def _frames(events: Sequence[AnyEvent], rows: Sequence[int], unit: int = 1) -> dict[str, pl.DataFrame]:
     groups: dict[type, tuple[list[AnyEvent], list[int]]] = {}
     for event, row in zip(events, rows, strict=True):
         group = groups.get(event.__class__)
@@ -151,15 +184,15 @@ def _frames(events: Sequence[AnyEvent], rows: Sequence[int]) -> dict[str, pl.Dat
             group = groups[event.__class__] = ([], [])
         group[0].append(event)
         group[1].append(row)
-    return {KINDS[kind]: _frame(KINDS[kind], *group) for kind, group in groups.items()}
+    return {KINDS[kind]: _frame(KINDS[kind], *group, unit) for kind, group in groups.items()}
 
 
-def _frame(kind: str, events: Sequence[AnyEvent], rows: Sequence[int]) -> pl.DataFrame:
-    columns = [_column(name, dtype, events) for name, dtype in COLUMNS[kind].items()]
+def _frame(kind: str, events: Sequence[AnyEvent], rows: Sequence[int], unit: int) -> pl.DataFrame:
+    columns = [_column(name, dtype, events, unit) for name, dtype in COLUMNS[kind].items()]
     return pl.DataFrame([*columns, pl.Series("line", rows, dtype=pl.Int64)])
 
 
-def _column(name: str, dtype: pl.DataType, events: Sequence[AnyEvent]) -> pl.Series:
+def _column(name: str, dtype: pl.DataType, events: Sequence[AnyEvent], unit: int) -> pl.Series:
     if name == "items":
         return _lists(name, SHOWN, [e.items for e in events if isinstance(e, Impression)])
     if name == "shown":
@@ -168,15 +201,15 @@ def _column(name: str, dtype: pl.DataType, events: Sequence[AnyEvent]) -> pl.Ser
     if name == "received":
         values = [e.time if v is None else v for e, v in zip(events, values, strict=True)]
     if name in ("time", "received"):
-        values = [t if t.__class__ is int else _to_ms(t) for t in values]
+        values = [t if unit == 1 and t.__class__ is int else _to_ms(t, unit) for t in values]
     elif name in _OBJECTS:
         values = [bytes(v).decode() for v in values if isinstance(v, msgspec.Raw)]
     return pl.Series(name, values, dtype=dtype)
 
 
-def _to_ms(time: object) -> int:
-    assert isinstance(time, datetime)
-    return (time - _EPOCH) // _MILLISECOND
+def _to_ms(time: object, unit: int) -> int:
+    assert isinstance(time, datetime | int | float)
+    return (time - _EPOCH) // _MILLISECOND if isinstance(time, datetime) else round(time * unit * 1_000) // 1_000
 
 
 _ARROW = {pl.String(): pa.large_string(), pl.Int32(): pa.int32(), pl.Float64(): pa.float64()}

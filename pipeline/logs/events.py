@@ -80,6 +80,8 @@ COLUMNS: Final[dict[str, dict[str, pl.DataType]]] = {
     "judgment": _EVENT | {"query": pl.String(), "item_id": pl.String(), "grade": pl.Float64()},
 }
 TYPES: Final = tuple(COLUMNS)
+HAPPENED: Final = ("impression", "feedback", "suggest")  # what people were shown and did
+KNOWN: Final = ("item", "user", "judgment")  # what holds, since whenever
 
 # What an absent field means. Anything not named here stays null.
 DEFAULTS: Final[dict[str, dict[str, object]]] = {

@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.logs.decode import MAX_RAW
-from pipeline.logs.events import TYPES
+from pipeline.logs.events import HAPPENED, TYPES
 from pipeline.logs.grow import QUARANTINE, keep_refused
 from pipeline.logs.partitions import (
     CLEARED,
@@ -34,7 +34,6 @@ from pipeline.logs.partitions import (
 from pipeline.logs.read import STATE
 from pipeline.logs.storage.forgotten import Forgotten
 
-HAPPENED: Final = ("impression", "feedback", "suggest")  # what a day holds; items, users, judgments are what is known
 SEPARATOR: Final = "\x1f"
 _TOKEN: Final = re.compile(r"""("(?:[^"\\]|\\.)*(?:"|\\?$))|[^\s,;:(){}\[\]"'`]+""")
 

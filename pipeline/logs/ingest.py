@@ -7,18 +7,21 @@ order, in any number of ingests, give byte-equal Parquet. Ids are never forgotte
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 from polars.exceptions import PolarsError
 
 from pipeline.errors import InputError
+from pipeline.logs.config import LogsConfig
 from pipeline.logs.grow import grow
 from pipeline.logs.importers.base import Importer, Sources
 from pipeline.logs.importers.formats import choose
 from pipeline.logs.importers.podium import PODIUM, units
+from pipeline.logs.moments import TIME_OPTIONS, Moments
 from pipeline.logs.partitions import CLEARED, MANIFEST, STORED, drafted, read_manifest, write_manifest
-from pipeline.logs.spill import Spilled, spill, spill_units
+from pipeline.logs.spill import Spilled, believed, spill, spill_units
 
 PARALLEL_BYTES = 50 * 10**6  # below this two processes cost more to start than they save
 Progress = Callable[[int, int], None]  # done, total (0: not known)
@@ -45,9 +48,12 @@ def ingest(
     *,
     strict: bool = False,
     options: Mapping[str, str] | None = None,
+    config: LogsConfig | None = None,
     on_progress: Progress | None = None,
 ) -> IngestReport:
     """Read `sources` (of format `fmt`, or the one that recognises them) into the log at `out`.
+
+    config: which moments are believed.
 
     Raises InputError when no format recognises the sources, when the log keeps another clock, and, with `strict`,
     after all is written, when a row was quarantined.
@@ -55,10 +61,14 @@ def ingest(
     started = perf_counter()
     importer = choose(fmt, sources)
     clock = importer.clock(sources)
+    given = dict(options or {})
+    moments = Moments.of(given, config or LogsConfig())
+    others = {name: value for name, value in given.items() if name not in TIME_OPTIONS}
+    reading = partial(_spilled, importer, sources, others, moments, ordered=clock == "order")
 
     def spilled(work: Path) -> Iterator[Spilled]:
         total = len(units(sources)) if importer is PODIUM else 0
-        for done, chunk in enumerate(_spilled(importer, sources, options or {}, work), start=1):
+        for done, chunk in enumerate(reading(work), start=1):
             yield chunk
             if on_progress is not None:
                 on_progress(done, total)
@@ -78,14 +88,17 @@ def ingest(
     return report
 
 
-def _spilled(importer: Importer, sources: Sources, options: Mapping[str, str], work: Path) -> Iterator[Spilled]:
+def _spilled(
+    importer: Importer, sources: Sources, options: Mapping[str, str], moments: Moments, work: Path, *, ordered: bool
+) -> Iterator[Spilled]:
     if importer is PODIUM:
         parts = units(sources)
         if sum(part.end - part.start for part in parts) > PARALLEL_BYTES:
-            yield from spill_units(parts, work)
+            yield from spill_units(parts, work, moments, ordered=ordered)
             return
     try:
-        for number, chunk in enumerate(importer.chunks(sources, options)):
+        chunks = importer.chunks(sources, options, moments)
+        for number, chunk in enumerate(believed(chunks, moments, ordered=ordered)):
             yield spill(chunk, work, f"{number:08d}")
     except PolarsError as error:
         place = ", ".join(map(str, sources))

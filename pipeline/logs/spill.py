@@ -1,14 +1,16 @@
 """Sound rows on their way into a log: one file a chunk and type, so that memory holds one chunk at a time."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
-from pipeline.logs.decode import Chunk
+from pipeline.logs.decode import Chunk, within
 from pipeline.logs.importers.podium import Unit, read_unit
+from pipeline.logs.moments import Moments
 from pipeline.logs.validate import Reject
 
 WORKERS = 2
@@ -33,19 +35,22 @@ def spill(chunk: Chunk, folder: Path, name: str) -> Spilled:
     return Spilled(chunk.place, paths, rows, chunk.rejects, chunk.lines)
 
 
-def spill_units(units: Sequence[Unit], folder: Path) -> Iterator[Spilled]:
-    """Spill in `WORKERS` processes, results in the order of the units, few of them ahead."""
+def spill_units(units: Sequence[Unit], folder: Path, moments: Moments, *, ordered: bool) -> Iterator[Spilled]:
+    """Spill in `WORKERS` processes, results in the order of the units, few of them ahead. ordered: the clock is."""
+    work = partial(_spill_unit, folder=folder, moments=moments, ordered=ordered)
     with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
         numbered = iter(enumerate(units))
-        ahead = [_submit(pool, unit, folder, n) for n, unit in islice(numbered, 2 * WORKERS)]
+        ahead = [pool.submit(work, unit, n) for n, unit in islice(numbered, 2 * WORKERS)]
         while ahead:
             yield from ahead.pop(0).result()
-            ahead += [_submit(pool, unit, folder, n) for n, unit in islice(numbered, 1)]
+            ahead += [pool.submit(work, unit, n) for n, unit in islice(numbered, 1)]
 
 
-def _submit(pool: ProcessPoolExecutor, unit: Unit, folder: Path, number: int) -> "Future[list[Spilled]]":
-    return pool.submit(_spill_unit, unit, folder, number)
+def _spill_unit(unit: Unit, number: int, *, folder: Path, moments: Moments, ordered: bool) -> list[Spilled]:
+    chunks = believed(read_unit(unit, moments), moments, ordered=ordered)
+    return [spill(chunk, folder, f"{number:06d}-{i:04d}") for i, chunk in enumerate(chunks)]
 
 
-def _spill_unit(unit: Unit, folder: Path, number: int) -> list[Spilled]:
-    return [spill(chunk, folder, f"{number:06d}-{i:04d}") for i, chunk in enumerate(read_unit(unit))]
+def believed(chunks: Iterable[Chunk], moments: Moments, *, ordered: bool) -> Iterator[Chunk]:
+    """The chunks without moments that cannot be; the places of an order are no moments."""
+    return (chunk if ordered else within(chunk, moments.plausible) for chunk in chunks)

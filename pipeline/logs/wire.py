@@ -16,7 +16,11 @@ _INT32, _INT64 = 2**31 - 1, 2**63 - 1
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
-Time = Annotated[int, Meta(ge=0, lt=MAX_TIME)] | Annotated[datetime, Meta(tz=True)]
+Time = (
+    Annotated[int, Meta(ge=0, lt=MAX_TIME)]
+    | Annotated[float, Meta(ge=0, lt=MAX_TIME)]  # browsers tell parts of a millisecond
+    | Annotated[datetime, Meta(tz=True)]
+)
 Place = Annotated[int, Meta(ge=0, le=_INT32)]
 Count = Annotated[int, Meta(ge=0, le=_INT64)]
 Probability = Annotated[float, Meta(gt=0, le=1)]

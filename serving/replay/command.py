@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import load_section
-from pipeline.logs.attribution import AttributionConfig
+from pipeline.logs.config import LogsConfig
 from pipeline.logs.read import Log
 from pipeline.progress import Report as OnProgress
 from pipeline.progress import silent
@@ -84,7 +84,7 @@ def evaluate_bundle(
     **options: Any,
 ) -> Evaluated:
     """Open the bundle and replay the log through it. options: the other fields of EvaluateOptions."""
-    rules = load_section(config, "logs", AttributionConfig)
+    rules = load_section(config, "logs", LogsConfig)
     chosen = EvaluateOptions(
         **{name: value for name, value in options.items() if value is not None},
         history=tuple(Log.open(path) for path in history),
@@ -101,7 +101,7 @@ def replay_service(
     url: str, logs: Path, out: Path, *, sample: int | None = None, key: str = "", on_progress: OnProgress = silent
 ) -> Evaluated:
     """Replay the log through a service under --replay; one page holds 100 items, so two reach the slate's depth."""
-    rules = AttributionConfig()
+    rules = LogsConfig()
     options = HttpOptions(sample=sample, page_size=100, key=key, gains=rules.gains, windows_ms=rules.windows_ms)
     report = replay_http(
         url, Log.open(logs), options, out, lambda what, done, total: on_progress(what, done / max(total, 1))

@@ -13,6 +13,7 @@ from pipeline.logs.ingest import ingest
 from pipeline.logs.read import Log
 
 SECOND = 1_000
+T0 = 1_700_000_000  # s, 2023-11-14T22:13:20Z
 
 
 def imported(folder: Path, fmt: str | None = None, **options: str) -> Log:
@@ -40,8 +41,8 @@ def movies() -> pl.DataFrame:
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
 def test_movielens_ratings_are_clicks_and_tags_change_the_item_when_given(source: Path, ending: str) -> None:
-    ratings = {"userId": [7, 8], "movieId": [1, 1], "rating": [4.0, 0.5], "timestamp": [100, 200]}
-    tags = {"userId": [7, 8], "movieId": [1, 1], "tag": ["Pixar", "pixar "], "timestamp": [150, 160]}
+    ratings = {"userId": [7, 8], "movieId": [1, 1], "rating": [4.0, 0.5], "timestamp": [T0, T0 + 100]}
+    tags = {"userId": [7, 8], "movieId": [1, 1], "tag": ["Pixar", "pixar "], "timestamp": [T0 + 50, T0 + 60]}
     for name, frame in (("ratings", pl.DataFrame(ratings)), ("movies", movies()), ("tags", pl.DataFrame(tags))):
         path = source / f"{name}.{ending}"
         if ending == "csv":
@@ -52,14 +53,14 @@ def test_movielens_ratings_are_clicks_and_tags_change_the_item_when_given(source
     assert log.clock == "exact"
     clicks = log.frame("feedback", columns=["event_id", "time", "user_id", "item_id", "action"])
     assert clicks.rows() == [
-        ("rating:7:1", 100 * SECOND, "7", "1", "click"),
-        ("rating:8:1", 200 * SECOND, "8", "1", "click"),
+        ("rating:7:1", T0 * SECOND, "7", "1", "click"),
+        ("rating:8:1", (T0 + 100) * SECOND, "8", "1", "click"),
     ]
     items = log.frame("item", columns=["time", "item_id", "category", "tags", "attributes", "kind"])
     assert items.rows() == [
-        (100 * SECOND, "1", ["Animation"], ["Animation", "Comedy"], '{"year":1995}', "content"),
-        (100 * SECOND, "2", [], [], "{}", "content"),
-        (150 * SECOND, "1", ["Animation"], ["Animation", "Comedy", "pixar"], '{"year":1995}', "content"),
+        (T0 * SECOND, "1", ["Animation"], ["Animation", "Comedy"], '{"year":1995}', "content"),
+        (T0 * SECOND, "2", [], [], "{}", "content"),
+        ((T0 + 50) * SECOND, "1", ["Animation"], ["Animation", "Comedy", "pixar"], '{"year":1995}', "content"),
     ]
 
 
@@ -162,14 +163,15 @@ def test_judged_rows_without_a_product_are_items_themselves_and_lose_their_marku
 
 
 def test_taobao_behaviours_are_named_as_actions(source: Path) -> None:
-    text = "1,10,7,pv,100\n1,10,7,buy,160\n1,10,7,buy,160\n2,11,8,fav,130\n2,11,8,cart,140\n"
+    bought = f"1,10,7,buy,{T0 + 60}\n"
+    text = f"1,10,7,pv,{T0}\n" + bought + bought + f"2,11,8,fav,{T0 + 30}\n2,11,8,cart,{T0 + 40}\n"
     (source / "UserBehavior.csv").write_text(text)
     log = imported(source)
     assert log.frame("feedback", columns=["action", "time"]).rows() == [
-        ("view", 100_000),
-        ("like", 130_000),
-        ("cart", 140_000),
-        ("purchase", 160_000),
+        ("view", T0 * SECOND),
+        ("like", (T0 + 30) * SECOND),
+        ("cart", (T0 + 40) * SECOND),
+        ("purchase", (T0 + 60) * SECOND),
     ]
     assert log.frame("item", columns=["item_id", "category"]).rows() == [("10", ["7"]), ("11", ["8"])]
 
@@ -209,12 +211,12 @@ def test_query_counts_become_one_search_a_count(source: Path) -> None:
 
 
 def test_any_table_is_read_when_its_columns_are_mapped(source: Path) -> None:
-    (source / "clicks.csv").write_text("uid,sku,ts\nu1,a,100\nu2,b,101\n")
+    (source / "clicks.csv").write_text("uid,sku,ts\nu1,a,1700000000\nu2,b,1700000001\n")
     options = {"user_id": "uid", "item_id": "sku", "time": "ts", "unit": "s", "action": "click"}
     log = imported(source, "csv", **options)
     assert log.frame("feedback", columns=["event_id", "time", "user_id", "item_id", "action"]).rows() == [
-        ("feedback:u1:a:click:100000", 100_000, "u1", "a", "click"),
-        ("feedback:u2:b:click:101000", 101_000, "u2", "b", "click"),
+        ("feedback:u1:a:click:1700000000000", 1_700_000_000_000, "u1", "a", "click"),
+        ("feedback:u2:b:click:1700000001000", 1_700_000_001_000, "u2", "b", "click"),
     ]
 
 

@@ -12,6 +12,7 @@ from polars.exceptions import PolarsError
 from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk, Raw, raw_text, sound
 from pipeline.logs.events import COLUMNS, conform
+from pipeline.logs.moments import Moments
 from pipeline.logs.validate import Reject
 
 Options = Mapping[str, str]
@@ -21,13 +22,16 @@ TABLES: Final = (".parquet", ".csv")
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """One format. `looks_for` says in words by which files and columns `recognises` decides."""
+    """One format. `looks_for` says in words by which files and columns `recognises` decides.
+
+    chunks: of the sources, by the format's own options, and by how times are read.
+    """
 
     name: str
     looks_for: str
     recognises: Callable[[Sources], bool]
     clock: Callable[[Sources], str]
-    chunks: Callable[[Sources, Options], Iterator[Chunk]]
+    chunks: Callable[[Sources, Options, Moments], Iterator[Chunk]]
 
 
 def always_exact(_: Sources) -> str:

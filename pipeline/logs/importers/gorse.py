@@ -14,7 +14,18 @@ from msgspec import Struct
 
 from pipeline.logs.decode import Chunk
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact
-from pipeline.logs.importers.records import Actions, batches, dumps, first_record, moment, refuse, short, translated
+from pipeline.logs.importers.records import (
+    Actions,
+    Stamp,
+    batches,
+    dumps,
+    first_record,
+    moment,
+    refuse,
+    short,
+    translated,
+)
+from pipeline.logs.moments import Moments
 
 _COUNTED = ("cart", "purchase")
 
@@ -23,7 +34,7 @@ class _Feedback(Struct, rename="pascal"):
     feedback_type: str
     user_id: str
     item_id: str
-    timestamp: int | str
+    timestamp: Stamp
     value: float = 0.0
 
 
@@ -31,7 +42,7 @@ class _Item(Struct, rename="pascal"):
     item_id: str
     is_hidden: bool = False
     categories: list[str] | None = None
-    timestamp: int | str | None = None
+    timestamp: Stamp = None
     labels: Any = None
     comment: str | None = None
 
@@ -43,7 +54,7 @@ class _User(Struct, rename="pascal"):
 
 
 class _Stamp(Struct, rename="pascal"):
-    timestamp: int | str | None = None
+    timestamp: Stamp = None
 
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -57,35 +68,35 @@ def recognises(sources: Sources) -> bool:
     return bool(found) and all(any(sign <= set(first_record(path)) for sign in _SIGNS) for path in found)
 
 
-def chunks(sources: Sources, options: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chunk]:
     paths = dumps(sources)
-    translate = partial(_translate, Actions.of(options), _earliest(paths))
+    translate = partial(_translate, Actions.of(options), moments, _earliest(paths, moments))
     for path in paths:
         for records, lines in batches(path):
             yield translated(records, lines, str(path), translate)
 
 
-def _earliest(paths: list[Path]) -> int:
+def _earliest(paths: list[Path], moments: Moments) -> int:
     """The first moment anything tells of, ms: users have no time of their own, and items may have none."""
-    known = (_known(raw) for path in paths for records, _ in batches(path) for _, raw in records)
+    known = (_known(raw, moments) for path in paths for records, _ in batches(path) for _, raw in records)
     return min((time for time in known if time is not None and time > 0), default=0)
 
 
-def _known(raw: bytes) -> int | None:
+def _known(raw: bytes, moments: Moments) -> int | None:
     try:
         stamp = _STAMP.decode(raw).timestamp
-        return None if stamp is None else moment(stamp, "Timestamp")
+        return None if stamp is None else moment(moments, stamp, "Timestamp")
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
 
 
-def _translate(actions: Actions, earliest: int, raw: bytes) -> dict[str, Any]:
+def _translate(actions: Actions, moments: Moments, earliest: int, raw: bytes) -> dict[str, Any]:
     raw.decode()
     names = _FIELDS.decode(raw)
     if "FeedbackType" in names:
-        return _told(_FEEDBACK.decode(raw), actions)
+        return _told(_FEEDBACK.decode(raw), actions, moments)
     if "ItemId" in names:
-        return _item(_ITEM.decode(raw), raw, earliest)
+        return _item(_ITEM.decode(raw), raw, moments, earliest)
     if "UserId" in names:
         user = _USER.decode(raw)
         about = _attributes(user.labels) | ({"comment": user.comment} if user.comment else {})
@@ -94,8 +105,8 @@ def _translate(actions: Actions, earliest: int, raw: bytes) -> dict[str, Any]:
     raise refuse("ItemId", "must have an ItemId, a UserId, or both and a FeedbackType")
 
 
-def _told(feedback: _Feedback, actions: Actions) -> dict[str, Any]:
-    time = moment(feedback.timestamp, "Timestamp")
+def _told(feedback: _Feedback, actions: Actions, moments: Moments) -> dict[str, Any]:
+    time = moment(moments, feedback.timestamp, "Timestamp")
     action = actions.action(feedback.feedback_type, feedback.value)
     key = (feedback.feedback_type, feedback.user_id, feedback.item_id, time)
     event = {"event_id": short("feedback", *key), "type": "feedback", "time": time, "user_id": feedback.user_id}
@@ -106,15 +117,16 @@ def _told(feedback: _Feedback, actions: Actions) -> dict[str, Any]:
     return event
 
 
-def _item(item: _Item, raw: bytes, earliest: int) -> dict[str, Any]:
-    time = 0 if item.timestamp is None else moment(item.timestamp, "Timestamp")
+def _item(item: _Item, raw: bytes, moments: Moments, earliest: int) -> dict[str, Any]:
+    zero = item.timestamp is None or str(item.timestamp).startswith("0001-01-01")  # Go's zero time is the year 1
+    time = earliest if zero else moment(moments, item.timestamp, "Timestamp")
     categories = item.categories or []
     labels = item.labels if isinstance(item.labels, list) else []
     tags = [*categories[1:], *(label for label in labels if isinstance(label, str))]
     return {
         "event_id": short("item", raw.decode()),
         "type": "item",
-        "time": time if time > 0 else earliest,  # Go's zero time is the year 1
+        "time": time,
         "item_id": item.item_id,
         "title": item.comment or None,
         "category": categories[:1],

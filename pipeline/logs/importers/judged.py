@@ -23,6 +23,7 @@ from pipeline.logs.importers.base import (
     table,
     text,
 )
+from pipeline.logs.moments import Moments
 
 _GRADES = ("relevance", "median_relevance")
 _QUERIES = ("search_term", "query")
@@ -40,7 +41,7 @@ def _is_judged(names: frozenset[str]) -> bool:
     return {"id", "product_title"} <= names and bool(names & set(_GRADES)) and bool(names & set(_QUERIES))
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     path = _judgments(sources)
     assert path is not None
     frame = table(path)

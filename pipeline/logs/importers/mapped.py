@@ -1,8 +1,7 @@
 """Any CSV or Parquet table of one event type, its columns mapped by options.
 
 `--option user_id=uid --option item_id=sku --option time=ts --option action=click`: each names the column that holds
-a field; a value that is no column is a constant. `type` is the event type (default feedback), `unit` says whether
-numeric times are `s` or `ms` (default).
+a field; a value that is no column is a constant. `type` is the event type (default feedback).
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +14,8 @@ from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk
 from pipeline.logs.events import COLUMNS, TYPES
 from pipeline.logs.importers.base import TABLES, Importer, Options, Sources, always_exact, chunk, files, table
+from pipeline.logs.moments import Moments
 
-_UNITS = {"s": 1000, "ms": 1}
 _LISTS = ("category", "tags")
 
 
@@ -28,31 +27,32 @@ def _tables(sources: Sources) -> list[Path]:
     return [path for path in files(sources) if path.suffix in TABLES]
 
 
-def chunks(sources: Sources, options: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chunk]:
     mapping = dict(options)
-    kind, unit = mapping.pop("type", "feedback"), mapping.pop("unit", "ms")
+    kind = mapping.pop("type", "feedback")
     if kind not in TYPES:
         raise InputError("--option type", f"one of {', '.join(TYPES)}", received=kind)
-    if unit not in _UNITS:
-        raise InputError("--option unit", "`s` or `ms`", received=unit)
     fields = [name for name in COLUMNS[kind] if name not in ("items", "shown", "vector")]
     if unknown := [name for name in mapping if name not in fields]:
         raise InputError("--option", f"fields of `{kind}`: {', '.join(fields)}", received=unknown)
     for path in _tables(sources):
         frame = table(path)
         try:
-            mapped = _map(path, frame, kind, mapping, _UNITS[unit])
+            mapped = _map(path, frame, kind, mapping, moments)
         except PolarsError as error:
             raise InputError("--option", f"columns that fit their fields ({error})", place=str(path)) from error
         yield chunk(path, kind, mapped)
 
 
-def _map(path: Path, frame: pl.DataFrame, kind: str, mapping: Mapping[str, str], unit: int) -> pl.DataFrame:
+def _map(path: Path, frame: pl.DataFrame, kind: str, mapping: Mapping[str, str], moments: Moments) -> pl.DataFrame:
     wanted = {name: mapping.get(name, name) for name in COLUMNS[kind]}
-    values: dict[str, pl.Expr] = {}
+    values: dict[str, pl.Expr | pl.Series] = {}
     for name, source in wanted.items():
         if source in frame.columns:
-            values[name] = _value(name, frame.schema[source], source, unit)
+            timed = name in ("time", "received")
+            values[name] = (
+                moments.column(frame[source])["time"] if timed else _value(name, frame.schema[source], source)
+            )
         elif name in mapping:
             values[name] = pl.lit(source)
     if "time" not in values or frame.schema.get(wanted["time"]) is None:
@@ -64,14 +64,8 @@ def _map(path: Path, frame: pl.DataFrame, kind: str, mapping: Mapping[str, str],
     return frame.select(**values)
 
 
-def _value(name: str, dtype: pl.DataType, source: str, unit: int) -> pl.Expr:
+def _value(name: str, dtype: pl.DataType, source: str) -> pl.Expr:
     column = pl.col(source)
-    if name in ("time", "received"):
-        if dtype == pl.String():
-            column = column.str.to_datetime(time_zone="UTC", strict=False)
-        if dtype == pl.String() or dtype.is_temporal():
-            return column.dt.timestamp("ms")
-        return (column * unit).cast(pl.Int64)
     if name in _LISTS and dtype == pl.String():
         return column.str.split("|")
     return column

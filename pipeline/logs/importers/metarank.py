@@ -7,6 +7,7 @@ to `attributes` or `context`.
 
 import gzip
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from msgspec import Struct
 
 from pipeline.logs.decode import Chunk
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, files
-from pipeline.logs.importers.records import translated
+from pipeline.logs.importers.records import Stamp, moment, translated
+from pipeline.logs.moments import Moments
 
 _LINES = 50_000
 _ITEM_TEXTS = ("title", "text", "brand", "currency", "region")
@@ -34,7 +36,7 @@ class _Ranked(Struct):
 
 class _Base(Struct, kw_only=True, tag_field="event"):
     id: str
-    timestamp: int | str
+    timestamp: Stamp
     fields: list[_Field] = []
 
     def named(self) -> dict[str, Any]:
@@ -88,18 +90,16 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield from file
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, _: Options, moments: Moments) -> Iterator[Chunk]:
     for path in _logs(sources):
         lines = _lines(path)
         while batch := [line.rstrip(b"\r\n") for line in islice(lines, _LINES)]:
-            yield translated(list(enumerate(batch, start=1)), len(batch), str(path), _translate)
+            yield translated(list(enumerate(batch, start=1)), len(batch), str(path), partial(_translate, moments))
 
 
-def _translate(line: bytes) -> dict[str, Any]:
+def _translate(moments: Moments, line: bytes) -> dict[str, Any]:
     event = _DECODER.decode(line)
-    stamp = event.timestamp
-    time = int(stamp) if isinstance(stamp, str) and stamp.isdigit() else stamp
-    base = {"event_id": event.id, "time": time}
+    base = {"event_id": event.id, "time": moment(moments, event.timestamp, "timestamp")}
     fields = event.named()
     if isinstance(event, _Item):
         return base | {"type": "item", "item_id": event.item} | _item(fields)

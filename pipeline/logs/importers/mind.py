@@ -24,6 +24,7 @@ from pipeline.logs.importers.base import (
     table,
     text,
 )
+from pipeline.logs.moments import Moments
 
 HISTORY_MS = 28 * 86_400_000
 _TABLE = {"impression_id", "user_id", "time", "candidates", "clicked"}
@@ -42,7 +43,7 @@ def _original(sources: Sources, name: str) -> Path | None:
     return next((path for path in files(sources) if path.name == name), None)
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     path, pages = _pages(sources)
     yield chunk(path, "impression", _impressions(pages))
     yield chunk(path, "feedback", _clicks(pages))

@@ -22,6 +22,7 @@ from pipeline.logs.importers.base import (
     table,
     text,
 )
+from pipeline.logs.moments import Moments
 
 _RATINGS = {"userId", "movieId", "timestamp"}
 _SEQUENCES = {"user_id", "pos", "movie_id"}
@@ -36,7 +37,7 @@ def clock(sources: Sources) -> str:
     return "exact" if _timed(sources) else "order"
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     if _timed(sources):
         yield from _from_ratings(sources)
     else:

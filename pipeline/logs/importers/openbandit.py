@@ -23,6 +23,7 @@ from pipeline.logs.importers.base import (
     table,
     text,
 )
+from pipeline.logs.moments import Moments
 
 _NEEDED = {"timestamp", "item_id", "position", "click", "propensity_score"}
 
@@ -35,7 +36,7 @@ def _campaigns(sources: Sources) -> list[Path]:
     return [path for path in files(sources) if columns(path) >= _NEEDED]
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     beside = {path.stem: path for path in files(sources)}
     for path in _campaigns(sources):
         rows = _rows(path)

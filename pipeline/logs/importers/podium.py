@@ -15,6 +15,8 @@ from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk, decode_lines
 from pipeline.logs.events import SCHEMA, TYPES
 from pipeline.logs.importers.base import Importer, Options, Sources, chunk, columns, table
+from pipeline.logs.moments import Moments
+from pipeline.logs.moments import Unit as Times
 from pipeline.logs.partitions import CLOCKS, MANIFEST
 
 UNIT_BYTES = 16 * 2**20
@@ -84,18 +86,21 @@ def units(sources: Sources) -> list[Unit]:
     return found
 
 
-def read_unit(unit: Unit) -> Iterator[Chunk]:
-    """The unit's chunks; lines count from 1 at the unit's start."""
+def read_unit(unit: Unit, moments: Moments) -> Iterator[Chunk]:
+    """The unit's chunks; lines count from 1 at the unit's start. Raises InputError for ways of reading that JSON lines
+    do not have: a time is RFC 3339, or a number of milliseconds, or with `unit` of seconds."""
+    if moments.zone or moments.dates or moments.unit not in {None, "s", "ms"}:
+        raise InputError("--option", "unit=s or unit=ms for Podium's own events; other times are RFC 3339")
     if unit.path.suffix == ".parquet":
         return _parquet(unit.path)
-    return _compressed(unit.path) if unit.path.suffix == ".gz" else _plain(unit)
+    return _compressed(unit.path, moments.unit) if unit.path.suffix == ".gz" else _plain(unit, moments.unit)
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
-    return chain.from_iterable(map(read_unit, units(sources)))
+def chunks(sources: Sources, _: Options, moments: Moments) -> Iterator[Chunk]:
+    return chain.from_iterable(read_unit(unit, moments) for unit in units(sources))
 
 
-def _plain(unit: Unit) -> Iterator[Chunk]:
+def _plain(unit: Unit, times: Times | None) -> Iterator[Chunk]:
     with unit.path.open("rb") as file:
         if unit.start:
             file.seek(unit.start - 1)
@@ -104,14 +109,14 @@ def _plain(unit: Unit) -> Iterator[Chunk]:
         if here < unit.end:
             data = file.read(unit.end - here)
             rest = b"" if data.endswith(b"\n") else file.readline()
-            yield decode_lines(data + rest, str(unit.path))
+            yield decode_lines(data + rest, str(unit.path), times)
 
 
-def _compressed(path: Path) -> Iterator[Chunk]:
+def _compressed(path: Path, times: Times | None) -> Iterator[Chunk]:
     try:
         with gzip.open(path, "rb") as file:
             while data := file.read(UNIT_BYTES):
-                yield decode_lines(data + file.readline(), str(path))
+                yield decode_lines(data + file.readline(), str(path), times)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError("file", f"a whole gzip file ({error})", place=str(path)) from error
 

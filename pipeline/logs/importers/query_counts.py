@@ -22,6 +22,7 @@ from pipeline.logs.importers.base import (
     table,
     text,
 )
+from pipeline.logs.moments import Moments
 from pipeline.logs.partitions import DAY_MS
 
 
@@ -33,7 +34,7 @@ def _counts(sources: Sources) -> Path | None:
     return next((path for path in files(sources) if columns(path) >= {"query", "date", "searches"}), None)
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     path = _counts(sources)
     assert path is not None
     frame = table(path).with_row_index("line", offset=1)

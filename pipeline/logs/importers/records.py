@@ -7,10 +7,9 @@ names its list (`{"Cursor": ..., "Items": [...]}`), one page a line or one a fil
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
 from operator import eq, ge, gt, le, lt
@@ -18,13 +17,16 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import msgspec
+import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk, decode_lines, explain, raw_text
 from pipeline.logs.importers.base import Sources, files
+from pipeline.logs.moments import Moments
 from pipeline.logs.validate import Reject
 
 Record = tuple[int, bytes]  # line (or place in the array) from 1, JSON text
+Stamp = int | float | str | None
 Translate = Callable[[bytes], dict[str, Any]]
 
 _BATCH: Final = 50_000
@@ -34,8 +36,6 @@ _BAD: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _UNREADABLE: Final = (OSError, EOFError, zlib.error)
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def dumps(sources: Sources) -> list[Path]:
@@ -130,10 +130,17 @@ def translated(records: list[Record], lines: int, place: str, translate: Transla
             rejects.append(Reject(place, number, *explain(error), raw_text(raw)))
             ours.append(b"")
     chunk = decode_lines(b"\n".join(ours) + b"\n", place)
+    numbers = pl.Series([number for number, _ in records], dtype=pl.Int64)
+    frames = {k: frame.with_columns(line=numbers.gather(frame["line"] - 1)) for k, frame in chunk.frames.items()}
     for reject in chunk.rejects:
         number, raw = records[reject.line - 1]
         rejects.append(replace(reject, line=number, raw=raw_text(raw)))
-    return Chunk(place, chunk.frames, sorted(rejects, key=lambda reject: reject.line), lines)
+
+    def text(wanted: Sequence[int]) -> list[bytes]:
+        by_line = dict(records)
+        return [by_line[line] for line in wanted]
+
+    return Chunk(place, frames, sorted(rejects, key=lambda reject: reject.line), lines, text)
 
 
 def refuse(field: str, reason: str) -> msgspec.ValidationError:
@@ -141,17 +148,12 @@ def refuse(field: str, reason: str) -> msgspec.ValidationError:
     return msgspec.ValidationError(f"{reason} - at `$.{field}`")
 
 
-def moment(stamp: int | str, field: str) -> int:
-    """Epoch milliseconds of a number, of digits, or of an ISO 8601 text, which is UTC unless it says otherwise."""
-    if isinstance(stamp, int):
-        return stamp
-    if stamp.isdigit():
-        return int(stamp)
+def moment(moments: Moments, stamp: Stamp, field: str) -> int:
+    """Epoch milliseconds. Raises msgspec.ValidationError for what is no moment."""
     try:
-        when = datetime.fromisoformat(stamp)
-    except ValueError:
-        raise refuse(field, "must be a time: ISO 8601 or epoch milliseconds") from None
-    return ((when if when.tzinfo else when.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
+        return moments.one(stamp)
+    except ValueError as error:
+        raise refuse(field, str(error)) from None
 
 
 def short(kind: str, *parts: object) -> str:

@@ -17,13 +17,14 @@ from pipeline.logs.importers.base import (
     table,
     text,
 )
+from pipeline.logs.moments import Moments
 
 
 def recognises(sources: Sources) -> bool:
     return columns(named(sources, "interactions")) >= {"user_id", "pos", "item_id"}
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     path = named(sources, "interactions")
     assert path is not None
     taken = table(path).select(

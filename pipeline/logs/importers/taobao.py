@@ -22,6 +22,7 @@ from pipeline.logs.importers.base import (
     table,
     text,
 )
+from pipeline.logs.moments import Moments
 
 _NAMES = ["user_id", "item_id", "category_id", "behavior", "ts_unix_s"]
 _ACTIONS = {"pv": "view", "fav": "like", "cart": "cart", "buy": "purchase"}
@@ -36,7 +37,7 @@ def _tables(sources: Sources) -> list[Path]:
     return [p for p in files(sources) if p.name == _ORIGINAL or columns(p) >= set(_NAMES)]
 
 
-def chunks(sources: Sources, _: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     found = [(path, _read(path)) for path in _tables(sources)]
     start = min((int(str(frame["time"].min())) for _, frame in found if len(frame)), default=0)
     for path, frame in found:

@@ -18,13 +18,24 @@ from msgspec import Struct
 from pipeline.logs.decode import Chunk
 from pipeline.logs.events import COLUMNS
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, chunk
-from pipeline.logs.importers.records import Actions, batches, dumps, first_record, moment, refuse, short, translated
+from pipeline.logs.importers.records import (
+    Actions,
+    Stamp,
+    batches,
+    dumps,
+    first_record,
+    moment,
+    refuse,
+    short,
+    translated,
+)
+from pipeline.logs.moments import Moments
 
 Id = str | int
 
 
 class _Who(Struct, kw_only=True):
-    timestamp: int | str
+    timestamp: Stamp
     client_id: str | None = None
     user_id: str | None = None
     session_id: str | None = None
@@ -101,15 +112,15 @@ def _is_ubi(fields: dict[str, msgspec.Raw]) -> bool:
     return False
 
 
-def chunks(sources: Sources, options: Options) -> Iterator[Chunk]:
+def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chunk]:
     paths, actions = dumps(sources), Actions.of(options)
     answered = {request for path in paths for request in _answered(path)}
     for path in paths:
         before, seen = 0, list[_Row]()
         for records, lines in batches(path):
-            yield translated(records, lines, str(path), partial(_translate, actions))
+            yield translated(records, lines, str(path), partial(_translate, actions, moments))
             for number, raw in records:
-                row = _seen(before + number, raw, actions)
+                row = _seen(before + number, raw, actions, moments)
                 if row is not None and row[2] not in answered:
                     seen.append(row)
             before += lines
@@ -125,12 +136,12 @@ def _source(raw: bytes) -> tuple[bytes, str]:
     return bytes(fields["_source"]), msgspec.json.decode(fields.get("_id", msgspec.Raw(b'""')), type=str)
 
 
-def _translate(actions: Actions, raw: bytes) -> dict[str, Any]:
+def _translate(actions: Actions, moments: Moments, raw: bytes) -> dict[str, Any]:
     raw.decode()
     record, key = _source(raw)
     if "action_name" in _FIELDS.decode(record):
-        return _feedback(_EVENT.decode(record), actions, key or record.decode())
-    return _impression(_QUERY.decode(record))
+        return _feedback(_EVENT.decode(record), actions, moments, key or record.decode())
+    return _impression(_QUERY.decode(record), moments)
 
 
 def _who(record: _Who, session: str | None = None) -> dict[str, Any]:
@@ -139,14 +150,14 @@ def _who(record: _Who, session: str | None = None) -> dict[str, Any]:
     return {"user_id": user, "session_id": record.session_id or session or None}
 
 
-def _impression(query: _Query) -> dict[str, Any]:
+def _impression(query: _Query, moments: Moments) -> dict[str, Any]:
     if not query.hits:
         raise refuse("query_response_hit_ids", "is required: a search without hits showed no page")
     about = query.query_attributes or {}
     return {
         "event_id": short("query", query.query_id, query.query_response_id),
         "type": "impression",
-        "time": moment(query.timestamp, "timestamp"),
+        "time": moment(moments, query.timestamp, "timestamp"),
         "request_id": query.query_id,
         "surface": _surface(query.user_query),
         "query": query.user_query or None,
@@ -155,14 +166,14 @@ def _impression(query: _Query) -> dict[str, Any]:
     } | _who(query)
 
 
-def _feedback(event: _Event, actions: Actions, key: str) -> dict[str, Any]:
+def _feedback(event: _Event, actions: Actions, moments: Moments, key: str) -> dict[str, Any]:
     about = event.event_attributes
     if about is None or about.object is None:
         raise refuse("event_attributes.object.object_id", "is required: an event about no item is no feedback")
     return {
         "event_id": short("event", key),
         "type": "feedback",
-        "time": moment(event.timestamp, "timestamp"),
+        "time": moment(moments, event.timestamp, "timestamp"),
         "request_id": event.query_id or None,
         "item_id": str(about.object.object_id),
         "action": actions.action(event.action_name),
@@ -184,7 +195,7 @@ def _answered(path: Path) -> Iterator[str]:
                     yield query.query_id
 
 
-def _seen(line: int, raw: bytes, actions: Actions) -> "_Row | None":
+def _seen(line: int, raw: bytes, actions: Actions, moments: Moments) -> "_Row | None":
     """What a `view` tells of the page it was on; None for any other record, and where it does not tell the place."""
     with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
         event = _EVENT.decode(_source(raw)[0])
@@ -194,7 +205,7 @@ def _seen(line: int, raw: bytes, actions: Actions) -> "_Row | None":
         place = about.position.place
         if place is None or place < 1 or actions.action(event.action_name) != "view":
             return None
-        time, item = moment(event.timestamp, "timestamp"), str(about.object.object_id)
+        time, item = moment(moments, event.timestamp, "timestamp"), str(about.object.object_id)
         who = _who(event, about.session_id)
         return line, time, event.query_id, item, place - 1, who["user_id"], who["session_id"], event.user_query or None
     return None
