@@ -40,6 +40,7 @@ Zone = ZoneInfo | timezone
 TIME_OPTIONS: Final = ("unit", "zone", "dates")
 READ: Final = {"time": pl.Int64(), "reason": pl.String()}  # what `column` tells of each row
 
+_MADE: Final = 1_796_083_200_000  # 2026-12-01
 _TEXT: Final = 100  # characters of a time at most
 _NS: Final[dict[Unit, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,9 +76,9 @@ class Plausible:
 
     @classmethod
     def of(cls, config: LogsConfig, now: int | None = None) -> "Plausible":
-        """now: ms; None is the clock's."""
+        """now: ms; None is the clock's, which is wrong where it stands before this version was made."""
         first = datetime(config.earliest.year, config.earliest.month, config.earliest.day, tzinfo=UTC)
-        return cls(_ms(first), config.ahead_ms, time.time_ns() // 1_000_000 if now is None else now)
+        return cls(_ms(first), config.ahead_ms, max(time.time_ns() // 1_000_000, _MADE) if now is None else now)
 
     def doubt(self, moment: int) -> str | None:
         """Why a moment is not believed; None when it is."""
