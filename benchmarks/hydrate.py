@@ -24,6 +24,7 @@ from benchmarks.kernel import reference_seconds  # noqa: E402
 from pipeline.batch import Batch  # noqa: E402
 from pipeline.features.plain import names  # noqa: E402
 from pipeline.logs.read import Log  # noqa: E402
+from pipeline.values import plain_members  # noqa: E402
 from serving.engine import Engine  # noqa: E402
 from serving.ports import Ask  # noqa: E402
 
@@ -51,7 +52,7 @@ def asked(engine: Engine, logs: Path, surface: str, most: int) -> list[Ask]:
     """Requests of users with a history, all at the moment the bundle ends."""
     pages = Log.open(logs).frame("impression").drop_nulls(["user_id"])
     pages = pages.filter(pages["query"].is_not_null() if surface == "search" else pages["query"].is_null())
-    place = pages["context"].str.json_path_match(f"$.{engine.state.segment}").fill_null("")
+    place = plain_members(pages["context"], engine.state.segment).fill_null("")
     rows = zip(pages["request_id"], pages["user_id"], pages["query"].fill_null(""), place, strict=True)
     told = (engine.bundle.cutoff, engine.state.segment)
     return [

@@ -20,6 +20,7 @@ from pipeline.features.ids import Keys, key, key_column
 from pipeline.logs.events import COLUMNS
 from pipeline.reworded import Reworded, handed_down
 from pipeline.stored import read_table
+from pipeline.values import value_text
 
 LEVELS = 4
 UNKNOWN = 0  # the dense index that stands for every item nobody has heard of
@@ -161,12 +162,7 @@ class Catalogue:
         rows = self.rows.select("tags", "attributes").iter_rows()
         for place, (tags, attributes) in enumerate(rows):
             names = [f"tag:{tag}" for tag in tags or ()]
-            if attributes and attributes != "{}":
-                names += [
-                    attribute_label(name, value)
-                    for name, values in msgspec.json.decode(attributes).items()
-                    for value in (values if isinstance(values, list) else [values])
-                ]
+            names += attribute_labels(attributes)
             found += [key(name) for name in names]
             owner += [place] * len(names)
         return np.array(found, dtype=np.int64), np.array(owner, dtype=np.int64)
@@ -288,8 +284,20 @@ class _Cursor:
 
 
 def attribute_label(name: str, value: object) -> str:
-    """How one attribute value is keyed; numbers and booleans by their JSON text."""
-    return f"{name}={value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
+    """How one attribute value is keyed."""
+    return f"{name}={value_text(value)}"
+
+
+def attribute_labels(attributes: str | None) -> list[str]:
+    """How the attributes of an item are keyed, each value of a list by itself; null is no value."""
+    if not attributes or attributes == "{}":
+        return []
+    return [
+        attribute_label(name, value)
+        for name, values in msgspec.json.decode(attributes).items()
+        for value in (values if isinstance(values, list) else [values])
+        if value is not None
+    ]
 
 
 def build_catalogue(items: pl.DataFrame, mentioned: pl.Series) -> Catalogue:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from pipeline.features.text import normalise
 from pipeline.features.ticks import first_tick
 from pipeline.logs.attribution import outcomes_known
 from pipeline.logs.events import empty, subject
+from pipeline.values import plain_members, plain_text
 
 ACTIONS: Final = ("view", "click", "cart", "purchase", "like", "hide")
 _REMEMBERED: Final = 1 << 18  # texts whose keys are not computed again
@@ -187,9 +189,9 @@ def _value_keys(texts: pl.Series, name: str) -> Iterable[int]:
     """Of one value of each JSON object."""
     if len(texts) < _FEW:
         return [_value_key(text, name) for text in texts.to_list()]
-    return map(_key, texts.str.json_path_match(f"$.{name}").to_list())
+    return map(_key, plain_members(texts, name).to_list())
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _value_key(text: str | None, name: str) -> int:
-    return _key(pl.Series([text], dtype=pl.String).str.json_path_match(f"$.{name}").item())
+    return 0 if text is None else _key(plain_text(msgspec.json.decode(text).get(name)) or None)

@@ -52,7 +52,7 @@ class NoCorrection:
 
 @dataclass(frozen=True, slots=True)
 class Analyse:
-    """The terms to look for. synonyms: a whole normalised query, or one of its terms -> further texts."""
+    """The terms to look for. synonyms: terms of a whole query, joined by blanks, or one term -> further texts."""
 
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     name: str = "analyse"
@@ -69,7 +69,7 @@ class Analyse:
         own = tokens(query)
         if not self.synonyms:
             return own
-        asked = dict.fromkeys([query, *own])
+        asked = dict.fromkeys([" ".join(own), *own])
         return own + [term for key in asked for text in self.synonyms.get(key, ()) for term in tokens(text)]
 
 

@@ -6,7 +6,7 @@ favourite is ever suggested.
 
 import polars as pl
 
-from pipeline.features.text import normalise
+from pipeline.features.text import normalise, tidy
 from pipeline.logs.events import subject
 from pipeline.logs.read import Log
 from query_suggest.config import SuggestConfig
@@ -66,12 +66,6 @@ def _named(rows: pl.DataFrame) -> pl.DataFrame:
     forms = pl.DataFrame([(q, normalise(q), tidy(q)) for q in typed], schema=shape, orient="row")
     joined = rows.join(forms, on="query", how="left", maintain_order="left")
     return joined.select("time", "subject", "display", query="normalised").filter(pl.col("query") != "")
-
-
-def tidy(query: str) -> str:
-    """The query as typed, with single blanks; normalised where its letters would not stand at the same places."""
-    shown, plain = " ".join(query.split()), normalise(query)
-    return shown if len(shown) == len(plain) else plain
 
 
 def _counted(rows: pl.DataFrame, config: SuggestConfig, cutoff: int) -> pl.DataFrame:

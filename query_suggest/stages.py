@@ -5,8 +5,12 @@ Candidate columns: `source` (index into SOURCES), `share` (popularity, 0 to 1), 
 of), `start` and `end` (what of the query is highlighted, in characters), `score`.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final
 
 import numpy as np
 
@@ -20,6 +24,7 @@ from query_suggest.spelling import Speller
 SOURCES = ("prefix", "phrase", "fuzzy", "popular", "rescue")
 PLACEMENTS = ("complete", "hint", "discover", "rescue")
 PREFIX, PHRASE, FUZZY, POPULAR, RESCUE = range(len(SOURCES))
+_REMEMBERED: Final = 1 << 16
 APART = 4.0  # what sharing no word costs a rescue: overlap counts before popularity
 
 _FOUND = frozenset({"source", "share", "cost", "start", "end"})
@@ -190,7 +195,11 @@ def answers(batch: Batch, index: SuggestIndex) -> list[list[dict[str, object]]]:
                 "display": index.display[batch.item[row, place]],
                 "score": float(batch["score"][row, place]),
                 "source": SOURCES[batch["source"][row, place]],
-                "highlight": _span(int(batch["start"][row, place]), int(batch["end"][row, place])),
+                "highlight": _span(
+                    index.display[batch.item[row, place]],
+                    int(batch["start"][row, place]),
+                    int(batch["end"][row, place]),
+                ),
             }
             for place in np.flatnonzero(batch.mask[row]).tolist()
         ]
@@ -204,8 +213,18 @@ def typed(prefix: str) -> str:
     return plain + " " if plain and prefix[-1].isspace() else plain
 
 
-def _span(start: int, end: int) -> list[list[int]]:
-    return [[start, end]] if end > start else []
+def _span(display: str, start: int, end: int) -> list[list[int]]:
+    """What of `display` is the part from `start` to `end` of the normalised query."""
+    if end <= start:
+        return []
+    reached = _reached(display)
+    return [[bisect_right(reached, start) - 1, bisect_left(reached, end)]]
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _reached(display: str) -> tuple[int, ...]:
+    """How long the normalised form of each beginning of a text is, so far; the letters of both may differ in number."""
+    return tuple(accumulate((len(normalise(display[:end])) for end in range(len(display) + 1)), max))
 
 
 def _add(batch: Batch, index: SuggestIndex, hits: Sequence[Sequence[Hit]]) -> Batch:

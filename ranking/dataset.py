@@ -18,6 +18,7 @@ from pipeline.features.declared import wanted
 from pipeline.features.ids import key_column
 from pipeline.features.personal import LENGTH, past_of
 from pipeline.features.plain import FeatureSet, names
+from pipeline.features.text import one_spelling
 from pipeline.filters import NO_FILTERS
 from pipeline.logs.attribution import AttributionConfig, labelled
 from pipeline.logs.events import subject
@@ -27,6 +28,7 @@ from pipeline.metrics.padded import pad
 from pipeline.prepare import Analyse, NoCorrection, Normalise
 from pipeline.stage import Stage
 from pipeline.state import State
+from pipeline.values import plain_members
 from ranking.inputs import Inputs
 from ranking.labels import CONVERSION, PageSpan, bare_cells, even, page_spans, pages_at, shown_cells
 from ranking.rows import Later, Placed, Rows
@@ -134,7 +136,9 @@ def _prepared(
 
 def judged_rows(log: Log, state: State, features: FeatureSet, *, prepare: Sequence[Stage] = ()) -> Rows:
     """One row a judged item; a query is one request, in order of its hash, which is no order of the log."""
-    judged = log.frame("judgment").group_by("query", "item_id").agg(pl.col("grade").last(), pl.col("time").max())
+    judgments = log.frame("judgment")
+    judgments = judgments.with_columns(one_spelling(judgments["query"]))
+    judged = judgments.group_by("query", "item_id").agg(pl.col("grade").last(), pl.col("time").max())
     queries = (
         judged.group_by("query")
         .agg(pl.col("time").max())
@@ -154,7 +158,7 @@ def judged_rows(log: Log, state: State, features: FeatureSet, *, prepare: Sequen
 def request_columns(requests: pl.DataFrame, state: State) -> dict[str, Array]:
     """The request columns an engine gives, from logged impressions (or rows like them)."""
     who = requests.select(subject().cast(pl.String).fill_null(""))["subject"]
-    place = requests["context"].str.json_path_match(f"$.{state.segment}")
+    place = plain_members(requests["context"], state.segment)
     size = len(requests)
     return {
         "id": _objects(requests["request_id"]),

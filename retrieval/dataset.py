@@ -21,6 +21,7 @@ from pipeline.logs.attribution import attribute
 from pipeline.logs.events import subject
 from pipeline.logs.read import Log
 from pipeline.state import State
+from pipeline.values import plain_members
 
 Items = NDArray[np.int32]
 Places = NDArray[np.int64]
@@ -229,7 +230,7 @@ def _of_pages(log: Log, feedback: pl.DataFrame, segment: str) -> pl.DataFrame:
         "surface",
         pl.col("query").fill_null(""),
         subject().fill_null("").alias("subject"),
-        segment=pl.col("context").str.json_path_match(f"$.{segment}"),
+        segment=plain_members(first["context"], segment),
         seed=pl.col("context").str.json_path_match("$.item_id").fill_null(""),
     )
     return outcomes.join(pages, on="request_id", maintain_order="left")

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
 import polars as pl
 
-from pipeline.catalogue import LEVELS, attribute_label
+from pipeline.catalogue import LEVELS, attribute_labels
 from pipeline.features.text import tokens
 from pipeline.filters import Filters
 
@@ -43,11 +42,7 @@ def _labels(row: Mapping[str, Any]) -> list[str]:
     labels += [f"brand:{row['brand']}"] if row["brand"] is not None else []
     labels += [_path(path[:level]) for level in range(1, min(len(path), LEVELS) + 1)]
     labels += [f"tag:{tag}" for tag in row["tags"] or ()]
-    if row["attributes"] and row["attributes"] != "{}":
-        for name, values in msgspec.json.decode(row["attributes"]).items():
-            several = values if isinstance(values, list) else [values]
-            labels += [f"attribute:{attribute_label(name, value)}" for value in several]
-    return labels
+    return labels + [f"attribute:{label}" for label in attribute_labels(row["attributes"])]
 
 
 def _path(path: tuple[str, ...]) -> str:

@@ -25,6 +25,7 @@ from pipeline.logs.events import subject
 from pipeline.logs.read import Log
 from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
 from pipeline.state import COUNTED, State
+from pipeline.values import plain_members
 
 MOST: Final = 2000  # requests
 _LATEST: Final = 0.1  # share held out
@@ -190,7 +191,7 @@ def _some(pages: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def _asked(pages: pl.DataFrame, state: State) -> Batch:
-    place = pages["context"].str.json_path_match(f"$.{state.segment}")
+    place = plain_members(pages["context"], state.segment)
     filters = {text: parse_filters(json.loads(text), "impression.filters") for text in pages["filters"].unique()}
     requests = _nobodys(len(pages)) | {
         "query": np.array(pages["query"].fill_null("").to_list(), dtype=object),

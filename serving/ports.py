@@ -20,7 +20,7 @@ Ahead = Callable[[], Callable[[], None]]
 class Ask:
     """One request, validated. time: ms; subject: "" for nobody; query: "" for none; item_id: the seed of a similar
     request; segment: the value of the configured key of `context`; items: the caller's own, to be ranked; context:
-    its plain values as text (`pipeline.features.fields.plain_text`); explore: whether the answer may be explored.
+    its plain values as text (`pipeline.values.plain_text`); explore: whether the answer may be explored.
     """
 
     id: str

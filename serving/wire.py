@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from pipeline.features.fields import plain_texts
 from pipeline.filters import parse_filters
 from pipeline.logs.wire import MAX_TIME
+from pipeline.values import plain_texts
 from serving.ports import Ask
 from serving.problems import refused
 
@@ -78,15 +78,15 @@ class Asked(Wire):
 
     def ask(self, request_id: str, time: int, segment: str) -> Ask:
         """The engine's request; `segment` is the key of `context` to segment by. Raises InputError for filters."""
-        place = self.context.get(segment, "")
+        context = plain_texts(self.context)
         return Ask(
             id=request_id,
             time=time,
             subject=self.subject,
-            segment=place if isinstance(place, str) else "",
+            segment=context.get(segment, ""),
             diversity=self.diversity,
             weights=self.weights,
-            context=plain_texts(self.context),
+            context=context,
         )
 
 

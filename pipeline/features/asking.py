@@ -14,10 +14,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.features.declared import Wanted, context_field, user_field
-from pipeline.features.fields import plain_text
 from pipeline.features.ids import Keys, key, key_column, pair
 from pipeline.features.tail import appended
 from pipeline.features.ticks import first_tick
+from pipeline.values import plain_text
 
 Ints = NDArray[np.int64]
 Names = tuple[str, ...]

@@ -1,7 +1,6 @@
 """One field of every item as arrays, for the features that are declared over it. Letters: N items, W values of one,
 K candidates."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.features.declared import attribute_field
 from pipeline.features.ids import Keys, key, key_column, keys
 from pipeline.features.text import tokens
+from pipeline.values import member_texts, plain_text
 
 Floats = NDArray[np.float64]
 Items = NDArray[np.int32]
@@ -46,7 +46,7 @@ class ItemField:
         attribute = attribute_field(field)
         if attribute is None:
             return cls(_filled(rows[field]), _single(rows[field]))
-        return cls(*_attribute(rows["attributes"].str.json_path_match(f'$["{attribute}"]')))
+        return cls(*_attribute(member_texts(rows["attributes"], attribute)))
 
     @cached_property
     def keys(self) -> Keys:
@@ -158,18 +158,3 @@ def _listed(text: str) -> list[str]:
     except msgspec.DecodeError:
         return [text]
     return [plain for value in values if (plain := plain_text(value))] if isinstance(values, list) else []
-
-
-def plain_texts(values: Mapping[str, object]) -> dict[str, str]:
-    """Those of free-form JSON that are plain."""
-    return {name: text for name, value in values.items() if (text := plain_text(value))}
-
-
-def plain_text(value: object) -> str:
-    """How a value of free-form JSON is compared: numbers and booleans by their JSON text; "" for what is no plain
-    value."""
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, list | dict):
-        return ""
-    return msgspec.json.encode(value).decode()

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.features.text import spelt
 from pipeline.logs.events import subject
 
 SIDES = ("train", "valid", "test")
@@ -94,16 +95,17 @@ def _followed(kind: str, frame: pl.DataFrame, cuts: pl.DataFrame) -> pl.Series:
 
 
 def by_query(frames: Mapping[str, pl.DataFrame], valid: float, test: float, seed: int) -> dict[str, pl.Series]:
-    """All of a query's rows go to one side, by hash of the whole string. Feedback follows its request's query."""
+    """All of a query's rows go to one side, by hash of the normalised text. Feedback follows its request's query."""
     keys: dict[str, pl.Series] = {}
     for kind, frame in frames.items():
         if kind in _CATALOGUE:
             keys[kind] = pl.Series([None] * len(frame), dtype=pl.String)
         else:
-            keys[kind] = frame["query"]
+            keys[kind] = spelt(frame["query"])
     if "feedback" in frames and "impression" in frames:
-        asked = frames["impression"].select("request_id", asked="query").unique("request_id", keep="any")
-        joined = frames["feedback"].join(asked, on="request_id", how="left", maintain_order="left")
+        asked = frames["impression"].select("request_id", asked=keys["impression"])
+        acted = frames["feedback"].select("request_id", query=keys["feedback"])
+        joined = acted.join(asked.unique("request_id", keep="any"), on="request_id", how="left", maintain_order="left")
         keys["feedback"] = joined.select(pl.coalesce("asked", "query")).to_series()
     return {kind: hashed_sides(key, valid, test, seed) for kind, key in keys.items()}
 

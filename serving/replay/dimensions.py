@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.batch import Mask
 from pipeline.catalogue import NEVER
 from pipeline.features.ids import key_column
-from pipeline.features.text import normalise
+from pipeline.features.text import spelt
 from pipeline.state import State
 from serving.replay.labels import Labels
 from serving.replay.requests import Task
@@ -51,15 +51,15 @@ def _values(column: pl.Series) -> dict[str, Mask]:
 
 def _frequency(queries: pl.Series, state: State, cutoff: int) -> dict[str, Mask]:
     """Head, torso and tail of the queries that are evaluated, a third of their searches before the cutoff each."""
-    spelt = queries.fill_null("").map_elements(normalise, return_dtype=pl.String)
-    distinct = spelt.unique().sort()
+    texts = spelt(queries.fill_null(""))
+    distinct = texts.unique().sort()
     distinct = distinct.filter(distinct != "")
     if not len(distinct):
         return {}
     tick = state.tick(np.full(len(distinct), cutoff, dtype=np.int64))
     counts = state.counters["queries"].at(key_column(distinct), tick)
     parts = tiers(counts[:, state.counters["queries"].place("shown")].astype(np.int64))
-    return {name: spelt.is_in(distinct.filter(pl.Series(kept)).implode()).to_numpy() for name, kept in parts.items()}
+    return {name: texts.is_in(distinct.filter(pl.Series(kept)).implode()).to_numpy() for name, kept in parts.items()}
 
 
 def _category(labels: Labels, state: State) -> pl.Series:

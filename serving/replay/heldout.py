@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from pipeline.features.text import one_spelling
 from pipeline.logs.events import subject
 from serving.replay.labels import Labels
 from serving.replay.requests import REQUESTS, Asking, Task, asks_of, sampled, with_candidates
@@ -69,7 +70,8 @@ def _seen(requests: pl.DataFrame, known: pl.DataFrame) -> list[list[str] | None]
 
 def judged_task(judgments: pl.DataFrame, sample: int | None, asking: Asking) -> Task:
     """One rank request a query over its judged items, grades as they stand; an item judged twice counts once,
-    with the higher grade. The query is the request's id."""
+    with the higher grade. The query, under one of its spellings, is the request's id."""
+    judgments = judgments.with_columns(one_spelling(judgments["query"]))
     kept = judgments.filter(pl.col("query").is_in(sampled(judgments["query"], sample).implode()))
     cells = kept.group_by("query", "item_id").agg(gain=pl.col("grade").max(), time=pl.col("time").max())
     pages = cells.group_by("query").agg(time=pl.col("time").max() + 1).sort("query").with_row_index("row")

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Mask
 from pipeline.catalogue import Catalogue
-from pipeline.features.fields import plain_texts
 from pipeline.features.ids import key_column
 from pipeline.filters import Filters, parse_filters
 from pipeline.logs.attribution import outcomes_known
 from pipeline.logs.events import subject
+from pipeline.values import plain_texts
 from serving.ports import Ask
 from serving.replay.labels import Labels, spread
 
@@ -170,7 +170,6 @@ def asks_of(requests: pl.DataFrame, asking: Asking, items: list[list[str]] | Non
         "surface",
         seed=context.str.json_path_match("$.item_id").fill_null(""),
         filters=pl.col("filters").fill_null("{}"),
-        segment=context.str.json_path_match(f"$.{asking.segment}").fill_null(""),
         context=context.fill_null("{}"),
     )
     parsed = _parsed(rows["filters"])
@@ -184,7 +183,7 @@ def asks_of(requests: pl.DataFrame, asking: Asking, items: list[list[str]] | Non
             surface=row["surface"],
             item_id=row["seed"] or None,
             filters=parsed[row["filters"]],
-            segment=row["segment"],
+            segment=contexts[row["context"]].get(asking.segment, ""),
             items=None if items is None else tuple(items[place] or ()),
             context=contexts[row["context"]],
         )

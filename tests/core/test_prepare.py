@@ -69,7 +69,7 @@ def test_the_tick_is_the_last_sealed_hour() -> None:
 def test_terms_are_of_the_corrected_query_with_synonyms_of_the_whole_and_of_each_term(
     corrected: str, expected: list[str]
 ) -> None:
-    stage = Analyse({"shoe": ("boots",), "rad shoes": ("sneakers", "running shoes")})
+    stage = Analyse({"shoe": ("boots",), "rad shoe": ("sneakers", "running shoes")})
     batch = Normalise(shop()).run(ask(query="Rad shoes")).with_requests(corrected=column(corrected))
     assert stage.run(batch).request("terms")[0] == expected
 

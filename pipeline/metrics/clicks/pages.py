@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.features.text import spelt
 from pipeline.logs.attribution import attribute, labelled
 from pipeline.logs.read import Log
 from pipeline.metrics.clicks.arrays import dense
@@ -114,7 +115,7 @@ def page_rows(
 def read_pages(log: Log, surface: str | None = None) -> ShownPages:
     """The shown items of a log, with the clicks that belong to them (`pipeline.logs.attribution`).
 
-    A pair is the item under its query (in lower case, spaces trimmed), under its seed item (`context.item_id`) where
+    A pair is the item under its query (normalised), under its seed item (`context.item_id`) where
     there is no query, else the item alone. Impressions in no known order or of unknown outcomes, and places that occur
     twice, are left out.
     surface: only this one. Raises InputError when the log has no such impression.
@@ -144,7 +145,7 @@ def read_pages(log: Log, surface: str | None = None) -> ShownPages:
 def _cells(impressions: pl.DataFrame) -> pl.DataFrame:
     """One row a shown item, in the order of request and position."""
     seed = pl.col("context").str.json_path_match("$.item_id")
-    query = pl.col("query").str.strip_chars().str.to_lowercase()
+    query = pl.col("query").map_batches(spelt, return_dtype=pl.String())
     pages = labelled(impressions).filter(pl.col("order") == "shown").sort("time", "event_id")
     cells = (
         pages.unique(["request_id", "page"], keep="first", maintain_order=True)
