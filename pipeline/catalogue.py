@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from pipeline.features.ids import Keys, key, key_column
 from pipeline.logs.events import COLUMNS
 from pipeline.reworded import Reworded, handed_down
 from pipeline.stored import read_table
-from pipeline.values import value_text
+from pipeline.values import attribute_labels
 
 LEVELS = 4
 UNKNOWN = 0  # the dense index that stands for every item nobody has heard of
@@ -281,23 +280,6 @@ class _Cursor:
         price[line.item[since]] = line.price[since]
         self.last = Snapshot(version, available, price)
         return self.last
-
-
-def attribute_label(name: str, value: object) -> str:
-    """How one attribute value is keyed."""
-    return f"{name}={value_text(value)}"
-
-
-def attribute_labels(attributes: str | None) -> list[str]:
-    """How the attributes of an item are keyed, each value of a list by itself; null is no value."""
-    if not attributes or attributes == "{}":
-        return []
-    return [
-        attribute_label(name, value)
-        for name, values in msgspec.json.decode(attributes).items()
-        for value in (values if isinstance(values, list) else [values])
-        if value is not None
-    ]
 
 
 def build_catalogue(items: pl.DataFrame, mentioned: pl.Series) -> Catalogue:

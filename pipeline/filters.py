@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pipeline.batch import Mask
-from pipeline.catalogue import LEVELS, Catalogue, Snapshot, attribute_label
+from pipeline.catalogue import LEVELS, Catalogue, Snapshot
 from pipeline.errors import InputError
 from pipeline.features.ids import Keys, keys
+from pipeline.values import attribute_label
 
 Texts = tuple[str, ...]
 _KEYS = "category, brand, region, tags, kind, price, attributes, exclude_items"

@@ -44,6 +44,23 @@ def _one_form(value: object) -> object:
     return value
 
 
+def attribute_label(name: str, value: object) -> str:
+    """How one attribute value is keyed."""
+    return f"{name}={value_text(value)}"
+
+
+def attribute_labels(attributes: str | None) -> list[str]:
+    """How the attributes of an item are keyed, each value of a list by itself; null is no value."""
+    if not attributes or attributes == "{}":
+        return []
+    return [
+        attribute_label(name, value)
+        for name, values in msgspec.json.decode(attributes).items()
+        for value in (values if isinstance(values, list) else [values])
+        if value is not None
+    ]
+
+
 def member_texts(objects: pl.Series, name: str) -> pl.Series:
     """One member of each JSON object as it is compared, null where it is missing or null; lists and objects stay JSON.
 

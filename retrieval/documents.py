@@ -5,9 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.catalogue import LEVELS, attribute_labels
+from pipeline.catalogue import LEVELS
 from pipeline.features.text import tokens
 from pipeline.filters import Filters
+from pipeline.values import attribute_labels
 
 FIELDS = ("title", "text", "about")
 Words = tuple[list[str], ...]  # one list a field of FIELDS
