@@ -4,7 +4,7 @@ A chunk decodes in one call; only when that fails is each of its lines tried alo
 """
 
 from codecs import BOM_UTF8
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -40,6 +40,7 @@ class Chunk:
     """Part of a source: frames by type (stored columns and `line`), what was refused, and lines it spans.
 
     raw: the text of lines asked for, as it stood in the source.
+    mended: reason -> fields that were left out of rows which are kept.
     """
 
     place: str
@@ -47,6 +48,7 @@ class Chunk:
     rejects: list[Reject]
     lines: int = 0
     raw: Raw = field(default=_nothing, repr=False, compare=False)
+    mended: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def events(self) -> int:

@@ -19,13 +19,17 @@ QUARANTINE = "quarantine"
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type."""
+    """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type.
+
+    mended: by reason, fields that were left out of rows which are kept.
+    """
 
     read: int
     accepted: dict[str, int]
     quarantined: int
     duplicates: dict[str, int]
     reasons: dict[str, int]
+    mended: dict[str, int]
 
 
 def grow(log: Path, draft: Path, spilled: Callable[[Path], Iterator[Spilled]]) -> Grown:
@@ -94,4 +98,5 @@ def _counted(chunks: Sequence[Spilled], merged: Merged, reasons: Mapping[str, in
         quarantined=quarantined,
         duplicates={kind: read[kind] - accepted[kind] for kind in read},
         reasons=dict(reasons),
+        mended=dict(sum((Counter(chunk.mended) for chunk in chunks), Counter())),
     )

@@ -29,7 +29,10 @@ Progress = Callable[[int, int], None]  # done, total (0: not known)
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type."""
+    """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type.
+
+    mended: by reason, fields that could not be read and were left out of rows which are kept.
+    """
 
     format: str
     clock: str
@@ -38,6 +41,7 @@ class IngestReport:
     quarantined: int
     duplicates: dict[str, int]
     reasons: dict[str, int]
+    mended: dict[str, int]
     seconds: float
 
 

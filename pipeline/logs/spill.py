@@ -1,6 +1,6 @@
 """Sound rows on their way into a log: one file a chunk and type, so that memory holds one chunk at a time."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ class Spilled:
     rows: dict[str, int]
     rejects: list[Reject]
     lines: int
+    mended: Mapping[str, int]
 
 
 def spill(chunk: Chunk, folder: Path, name: str) -> Spilled:
@@ -32,7 +33,7 @@ def spill(chunk: Chunk, folder: Path, name: str) -> Spilled:
     for kind, frame in chunk.frames.items():
         frame.drop("line").write_parquet(paths[kind], compression="lz4")
     rows = {kind: len(frame) for kind, frame in chunk.frames.items()}
-    return Spilled(chunk.place, paths, rows, chunk.rejects, chunk.lines)
+    return Spilled(chunk.place, paths, rows, chunk.rejects, chunk.lines, chunk.mended)
 
 
 def spill_units(units: Sequence[Unit], folder: Path, moments: Moments, *, ordered: bool) -> Iterator[Spilled]:

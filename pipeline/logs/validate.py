@@ -63,7 +63,7 @@ def _checks(kind: str) -> Iterator[Check]:
         bad = pl.col(name).is_null() | (pl.col(name) < 0) | (pl.col(name) >= MAX_TIME)
         yield name, bad, "must be a time from 1970 up to 2100, in milliseconds or RFC 3339"
     for name in _OBJECTS.get(kind, ()):
-        yield name, ~_is_object(name), "must be a JSON object"
+        yield name, ~is_object(name), "must be a JSON object"
     yield from _OF_KIND[kind]()
 
 
@@ -157,7 +157,7 @@ def _any(column: str, bad: pl.Expr) -> pl.Expr:
     return pl.col(column).list.eval(bad.fill_null(value=False)).list.any()
 
 
-def _is_object(name: str) -> pl.Expr:
+def is_object(name: str) -> pl.Expr:
     """Judged once per distinct text: logs repeat few contexts many times, and `{}` most."""
     return pl.col(name).map_batches(_objects, return_dtype=pl.Boolean())
 

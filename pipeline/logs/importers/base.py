@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import polars as pl
-from polars.exceptions import PolarsError
 
 from pipeline.errors import InputError
-from pipeline.logs.decode import Chunk, Raw, raw_text, sound
-from pipeline.logs.events import COLUMNS, conform
+from pipeline.logs.decode import Chunk
+from pipeline.logs.events import MAX_ID
 from pipeline.logs.moments import Moments
-from pipeline.logs.validate import Reject
 
 Options = Mapping[str, str]
 Sources = Sequence[Path]
-TABLES: Final = (".parquet", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,78 +49,35 @@ def files(sources: Sources) -> list[Path]:
     return found
 
 
-def named(sources: Sources, *stems: str) -> Path | None:
-    """The first file called one of `stems`, as Parquet or CSV."""
-    wanted = {stem + ending for stem in stems for ending in TABLES}
-    return next((path for path in files(sources) if path.name in wanted), None)
-
-
-def columns(path: Path | None) -> frozenset[str]:
-    """Column names of a Parquet or CSV file; none for no file and for any other."""
-    if path is None or path.suffix not in TABLES:
-        return frozenset()
-    try:
-        scan = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path)
-        return frozenset(scan.collect_schema().names())
-    except PolarsError:
-        return frozenset()
-
-
-def table(path: Path) -> pl.DataFrame:
-    """A whole Parquet or CSV file. Raises InputError when it is not one."""
-    try:
-        if path.suffix == ".parquet":
-            return pl.read_parquet(path)
-        return pl.read_csv(path, infer_schema_length=None)
-    except PolarsError as error:
-        raise InputError("file", f"a readable {path.suffix[1:]} file ({error})", place=str(path)) from error
-
-
-def chunk(place: Path, kind: str, frame: pl.DataFrame) -> Chunk:
-    """One type's rows as a checked chunk; `line` is the row, from 1, unless the frame says otherwise.
-
-    A row with a value that does not fit its column is refused; raises InputError when the column as a whole cannot.
-    """
-    if "line" not in frame.columns:
-        frame = frame.with_row_index("line", offset=1)
-
-    def raw(wanted: Sequence[int]) -> list[bytes]:
-        rows = pl.DataFrame({"line": wanted}, schema={"line": frame.schema["line"]})
-        found = rows.join(frame.unique("line", keep="first"), on="line", how="left", maintain_order="left")
-        return found.write_ndjson().encode().splitlines()
-
-    rejects = _unfit(str(place), kind, frame, raw)
-    refused = {reject.line for reject in rejects}
-    try:
-        stored = conform(kind, frame.filter(~pl.col("line").is_in(refused)) if refused else frame)
-    except PolarsError as error:
-        raise InputError(kind, f"columns of the log's types ({error})", place=str(place)) from error
-    return sound(str(place), {kind: stored}, rejects, raw, 0)
-
-
-def _unfit(place: str, kind: str, frame: pl.DataFrame, raw: Raw) -> list[Reject]:
-    """Rows with a value that is lost when cast to its column: the first such field of each."""
-    rejects: dict[int, Reject] = {}
-    for name, dtype in COLUMNS[kind].items():
-        if name not in frame.columns or dtype.is_nested() or frame.schema[name] == dtype:
-            continue
-        if frame.schema[name].is_nested():
-            raise InputError(name, f"a column of {dtype}", place=place, received=str(frame.schema[name]))
-        lost = pl.col(name).is_not_null() & pl.col(name).cast(dtype, strict=False).is_null()
-        lines = frame.filter(lost)["line"].to_list()
-        for line, row in zip(lines, raw(lines) if lines else [], strict=True):
-            rejects.setdefault(line, Reject(place, line, name, f"must be {dtype}", raw_text(row)))
-    return list(rejects.values())
-
-
 def text(name: str) -> pl.Expr:
     """An id as the log keeps it: a string."""
     return pl.col(name).cast(pl.String)
 
 
 def event_id(kind: str, *names: str) -> pl.Expr:
-    """`kind:a:b` from the columns named, the same at every import."""
-    return pl.concat_str(pl.lit(kind), *(text(name) for name in names), separator=":").alias("event_id")
+    """`kind:a:b` of the columns named, the same at every import and different for different values.
+
+    Colons inside of values are escaped, and what would be too long for an id is its digest.
+    """
+    parts = (_part(text(name)) for name in names)
+    whole = pl.concat_str(*([pl.lit(kind)] if kind else []), *parts, separator=":")
+    return whole.map_batches(_shortened, return_dtype=pl.String()).alias("event_id")
+
+
+def _part(value: pl.Expr) -> pl.Expr:
+    return value.fill_null("").str.replace_all("%", "%25", literal=True).str.replace_all(":", "%3A", literal=True)
+
+
+def _shortened(ids: pl.Series) -> pl.Series:
+    long = ids.str.len_chars() > MAX_ID
+    if not long.any():
+        return ids
+    return pl.Series([digest(text) if cut else text for text, cut in zip(ids, long, strict=True)], dtype=pl.String())
+
+
+def digest(text: str) -> str:
+    """An id of fixed length, behind the kind that `text` begins with."""
+    return f"{text.partition(':')[0][:64]}:{blake2b(text.encode(), digest_size=16).hexdigest()}"
 
 
 def objects(*names: str) -> pl.Expr:

@@ -11,18 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.logs.decode import Chunk
-from pipeline.logs.importers.base import (
-    Importer,
-    Options,
-    Sources,
-    always_order,
-    chunk,
-    columns,
-    event_id,
-    files,
-    table,
-    text,
-)
+from pipeline.logs.importers.base import Importer, Options, Sources, always_order, event_id, files
+from pipeline.logs.importers.tables import columns, read_table
 from pipeline.logs.moments import Moments
 
 _GRADES = ("relevance", "median_relevance")
@@ -44,28 +34,31 @@ def _is_judged(names: frozenset[str]) -> bool:
 def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     path = _judgments(sources)
     assert path is not None
-    frame = table(path)
-    item = "product_uid" if "product_uid" in frame.columns else "id"
-    grade = next(name for name in _GRADES if name in frame.columns)
-    query = next(name for name in _QUERIES if name in frame.columns)
-    yield chunk(path, "item", _items(frame.with_row_index("line", offset=1), item))
-    judgments = frame.select(
+    table = read_table(path)
+    item = "product_uid" if "product_uid" in table.columns else "id"
+    grade = next(name for name in _GRADES if name in table.columns)
+    query = next(name for name in _QUERIES if name in table.columns)
+    table = table.text("id", item, query, "product_title", "product_description").reading(grade, pl.Float64())
+    yield table.refused()
+    yield table.chunk("item", _items(table.frame, item))
+    judgments = table.frame.select(
+        "line",
         event_id("judgment", "id"),
-        text(item).alias("item_id"),
+        pl.col(item).alias("item_id"),
         time=pl.lit(1),
         query=pl.col(query).str.strip_chars(),
-        grade=(pl.col(grade).cast(pl.Float64) - 1).round(6),
+        grade=(pl.col(grade) - 1).round(6),
     )
-    yield chunk(path, "judgment", judgments)
+    yield table.chunk("judgment", judgments)
 
 
 def _items(frame: pl.DataFrame, item: str) -> pl.DataFrame:
     described = "product_description" in frame.columns
-    rows = frame.unique(item, keep="first", maintain_order=True)
+    rows = frame.drop_nulls(item).unique(item, keep="first", maintain_order=True)
     return rows.select(
         "line",
         event_id("item", item),
-        text(item).alias("item_id"),
+        pl.col(item).alias("item_id"),
         time=pl.lit(0),
         title=pl.col("product_title"),
         text=_plain("product_description") if described else pl.lit(None),

@@ -1,22 +1,54 @@
-"""Any CSV or Parquet table of one event type, its columns mapped by options.
+"""Any table of one event type, its columns mapped by options.
 
-`--option user_id=uid --option item_id=sku --option time=ts --option action=click`: each names the column that holds
-a field; a value that is no column is a constant. `type` is the event type (default feedback).
+`--option user_id=uid --option item_id=sku --option time=ts --option constant.action=click`: a field is read from the
+column named, `constant.` gives every row the same value, and a field that is not named is read from the column of its
+own name. `type` is the event type (default feedback); `separator`, `encoding` and `decimal` say of a file what its
+beginning does not. Items, users and judgments without a time hold since before everything. Impressions come one shown
+item a row.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, cast
 
 import polars as pl
-from polars.exceptions import PolarsError
 
 from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk
-from pipeline.logs.events import COLUMNS, TYPES
-from pipeline.logs.importers.base import TABLES, Importer, Options, Sources, always_exact, chunk, files, table
+from pipeline.logs.events import COLUMNS, KNOWN, SHOWN, TYPES
+from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, event_id, files
+from pipeline.logs.importers.cells import Decimal
+from pipeline.logs.importers.delimited import Dialect
+from pipeline.logs.importers.shown import CLICKED, pages, placed
+from pipeline.logs.importers.tables import Table, is_table, read_table
 from pipeline.logs.moments import Moments
+from pipeline.logs.validate import is_object
 
-_LISTS = ("category", "tags")
+_CONSTANT: Final = "constant."
+_SEPARATORS: Final = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
+_OBJECTS: Final = ("attributes", "filters", "context")
+_SUBJECT: Final = ("user_id", "session_id")
+# Fields without which no row is an event; of a tuple one will do.
+_NEEDED: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "item": (("item_id",),),
+    "user": (("user_id",),),
+    "impression": (("request_id",), ("item_id",), _SUBJECT, ("time",)),
+    "feedback": (_SUBJECT, ("item_id",), ("action",), ("time",)),
+    "suggest": (("request_id",), ("placement",), ("time",)),
+    "judgment": (("query",), ("item_id",), ("grade",)),
+}
+# What an event is told by. Of what happened two rows are one event only where all they say is the same.
+_IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
+    "item": ("item_id", "time"),
+    "user": ("user_id", "time"),
+    "judgment": ("query", "item_id", "time"),
+    "feedback": (
+        *("user_id", "session_id", "item_id", "query", "action"),
+        *("request_id", "value", "quantity", "dwell_ms", "time"),
+    ),
+    "suggest": ("request_id", "placement", "prefix", "query", "item_id", "user_id", "session_id", "chosen", "time"),
+}
 
 
 def recognises(sources: Sources) -> bool:
@@ -24,56 +56,128 @@ def recognises(sources: Sources) -> bool:
 
 
 def _tables(sources: Sources) -> list[Path]:
-    return [path for path in files(sources) if path.suffix in TABLES]
+    return [path for path in files(sources) if is_table(path)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mapping:
+    """Where the fields of one type come from."""
+
+    kind: str
+    columns: Mapping[str, str]
+    constants: Mapping[str, str]
+
+    @classmethod
+    def of(cls, kind: str, options: Mapping[str, str]) -> "_Mapping":
+        """Raises InputError for what is no field of the type."""
+        fields = _fields(kind)
+        columns = {name: value for name, value in options.items() if not name.startswith(_CONSTANT)}
+        constants = {n.removeprefix(_CONSTANT): value for n, value in options.items() if n.startswith(_CONSTANT)}
+        if unknown := [name for name in (*columns, *constants) if name not in fields]:
+            ways = f"fields of `{kind}`: {', '.join(fields)}; or type, unit, zone, dates, separator, encoding, decimal"
+            raise InputError("--option", ways, received=", ".join(unknown))
+        if twice := sorted(columns.keys() & constants):
+            raise InputError(f"--option {twice[0]}", f"a column, or {_CONSTANT}{twice[0]}, not both")
+        return cls(kind, columns, constants)
+
+    def applied(self, table: Table) -> Table:
+        """The table with the fields for columns, all still as they were read; its own columns fall away.
+
+        Raises InputError, which lists the columns, for one that is not there.
+        """
+        found = {
+            name: self.columns.get(name, name)
+            for name in _fields(self.kind)
+            if name in self.columns or (name in table.columns and name not in self.constants)
+        }
+        for name, column in found.items():
+            if column not in table.columns:
+                raise _no_column(table, name, column)
+        for choices in _NEEDED[self.kind]:
+            if not any(name in found or name in self.constants for name in choices):
+                raise _no_column(table, choices[0], choices[0])
+        constants = {name: pl.lit(value) for name, value in self.constants.items()}
+        return table.having(table.frame.select("line", **{n: pl.col(c) for n, c in found.items()}, **constants))
+
+
+def _fields(kind: str) -> list[str]:
+    own = [name for name in COLUMNS[kind] if name not in ("items", "vector")]
+    return [*own, *SHOWN, CLICKED] if kind == "impression" else own
+
+
+def _no_column(table: Table, name: str, column: str) -> InputError:
+    told = ", ".join(f"`{each}`" for each in table.frame.columns if each != "line")
+    ways = f"a column of the file, which has {told}; name it with --option {name}=COLUMN"
+    fix = f"{ways}, or give all rows one value with --option {_CONSTANT}{name}=VALUE"
+    return InputError(name, fix, place=str(table.path), received=column)
 
 
 def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chunk]:
-    mapping = dict(options)
-    kind = mapping.pop("type", "feedback")
+    given = dict(options)
+    kind = given.pop("type", "feedback")
     if kind not in TYPES:
         raise InputError("--option type", f"one of {', '.join(TYPES)}", received=kind)
-    fields = [name for name in COLUMNS[kind] if name not in ("items", "shown", "vector")]
-    if unknown := [name for name in mapping if name not in fields]:
-        raise InputError("--option", f"fields of `{kind}`: {', '.join(fields)}", received=unknown)
+    dialect, decimal = _dialect(given)
+    mapping = _Mapping.of(kind, given)
     for path in _tables(sources):
-        frame = table(path)
-        try:
-            mapped = _map(path, frame, kind, mapping, moments)
-        except PolarsError as error:
-            raise InputError("--option", f"columns that fit their fields ({error})", place=str(path)) from error
-        yield chunk(path, kind, mapped)
+        table = mapping.applied(read_table(path, dialect, decimal))
+        if kind == "impression":
+            yield from pages(_typed(placed(table), kind, moments))
+        else:
+            yield from _events(_typed(table, kind, moments), kind)
 
 
-def _map(path: Path, frame: pl.DataFrame, kind: str, mapping: Mapping[str, str], moments: Moments) -> pl.DataFrame:
-    wanted = {name: mapping.get(name, name) for name in COLUMNS[kind]}
-    values: dict[str, pl.Expr | pl.Series] = {}
-    for name, source in wanted.items():
-        if source in frame.columns:
-            timed = name in ("time", "received")
-            values[name] = (
-                moments.column(frame[source])["time"] if timed else _value(name, frame.schema[source], source)
-            )
-        elif name in mapping:
-            values[name] = pl.lit(source)
-    if "time" not in values or frame.schema.get(wanted["time"]) is None:
-        raise InputError("time", "a column; name it with --option time=COLUMN", place=str(path))
-    if "event_id" not in values:
-        known = [n for n in ("user_id", "session_id", "item_id", "query", "action", "time") if n in values]
-        parts = [values[name].cast(pl.String).fill_null("") for name in known]
-        values["event_id"] = pl.concat_str(pl.lit(kind), *parts, separator=":")
-    return frame.select(**values)
+def _dialect(given: dict[str, str]) -> tuple[Dialect, Decimal | None]:
+    separator, encoding, decimal = (given.pop(name, None) for name in ("separator", "encoding", "decimal"))
+    separator = _SEPARATORS.get(separator or "", separator)
+    if separator is not None and (len(separator.encode()) != 1 or separator in '"\r\n'):
+        ways = f"one character, or {', '.join(_SEPARATORS)}"
+        raise InputError("--option separator", ways, received=separator)
+    if decimal not in (None, ".", ","):
+        raise InputError("--option decimal", "`.` or `,`: what begins the fraction of a number", received=decimal)
+    return Dialect(separator, encoding), cast("Decimal | None", decimal)
 
 
-def _value(name: str, dtype: pl.DataType, source: str) -> pl.Expr:
-    column = pl.col(source)
-    if name in _LISTS and dtype == pl.String():
-        return column.str.split("|")
-    return column
+def _typed(table: Table, kind: str, moments: Moments) -> Table:
+    """With `time` and `received` as moments, free-form objects proved, ids and queries as text."""
+    table = table.text(*(n for n, dtype in COLUMNS[kind].items() if dtype == pl.String() and n not in _OBJECTS))
+    if kind in KNOWN and "time" not in table.columns:
+        table = table.having(table.frame.with_columns(time=pl.lit(0)))
+    else:
+        table = table.moments("time", moments)
+    if "received" in table.columns:
+        read = moments.column(table.frame["received"])
+        lost = table.frame["received"].is_not_null() & read["time"].is_null()
+        table = table.having(table.frame.with_columns(received=read["time"]))
+        table = table.mending("received: must be a moment", int(lost.sum()))
+    for name in _OBJECTS:
+        if name in table.columns and table.frame.schema[name] == pl.String():
+            lost = table.frame.select(pl.col(name).is_not_null() & ~is_object(name)).to_series()
+            kept = pl.when(~lost).then(pl.col(name)).alias(name)
+            table = table.having(table.frame.with_columns(kept)).mending(f"{name}: must be an object", int(lost.sum()))
+    return table
+
+
+def _events(table: Table, kind: str) -> Iterator[Chunk]:
+    yield table.refused()
+    frame = table.frame
+    if "event_id" not in frame.columns:
+        frame = frame.with_columns(event_id(kind, *(n for n in _IDENTITY[kind] if n in frame.columns)))
+    if kind == "suggest":
+        frame = frame.with_columns(shown=_shown(frame))
+    yield table.chunk(kind, frame)
+
+
+def _shown(frame: pl.DataFrame) -> pl.Expr:
+    """The queries shown, in a text with bars between them; none where there is no such column."""
+    texts = pl.col("shown") if "shown" in frame.columns else pl.lit(None, dtype=pl.String)
+    cell = pl.struct(query=pl.element(), position=pl.int_range(pl.len(), dtype=pl.Int32))
+    return texts.fill_null("").str.split("|").list.filter(pl.element() != "").list.eval(cell)
 
 
 CSV = Importer(
     name="csv",
-    looks_for="files ending in .csv or .parquet",
+    looks_for="files ending in .csv, .tsv (each also .gz) or .parquet",
     recognises=recognises,
     clock=always_exact,
     chunks=chunks,

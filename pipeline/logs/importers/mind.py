@@ -11,19 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.logs.decode import Chunk
-from pipeline.logs.importers.base import (
-    Importer,
-    Options,
-    Sources,
-    always_exact,
-    chunk,
-    columns,
-    event_id,
-    files,
-    named,
-    table,
-    text,
-)
+from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, event_id, files, text
+from pipeline.logs.importers.tables import chunk, columns, named, read_table
 from pipeline.logs.moments import Moments
 
 HISTORY_MS = 28 * 86_400_000
@@ -53,7 +42,7 @@ def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     if (news := _original(sources, "news.tsv")) is not None:
         yield chunk(news, "item", _items(_tsv(news, _NEWS), start))
     elif (news := named(sources, "news")) is not None:
-        yield chunk(news, "item", _items(table(news), start))
+        yield chunk(news, "item", _items(read_table(news).frame, start))
 
 
 def _pages(sources: Sources) -> tuple[Path, pl.DataFrame]:
@@ -64,8 +53,9 @@ def _pages(sources: Sources) -> tuple[Path, pl.DataFrame]:
     else:
         path = named(sources, "impressions")
         assert path is not None
-        frame = table(path).with_columns(pl.col("time").cast(pl.Datetime("ms")).cast(pl.Int64))
-    frame = frame.with_row_index("line", offset=1)
+        frame = read_table(path).frame.with_columns(pl.col("time").cast(pl.Datetime("ms")).cast(pl.Int64))
+    if "line" not in frame.columns:
+        frame = frame.with_row_index("line", offset=1)
     return path, frame.with_columns(text("impression_id").alias("request_id"), text("user_id"))
 
 

@@ -11,18 +11,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.logs.decode import Chunk
-from pipeline.logs.importers.base import (
-    Importer,
-    Options,
-    Sources,
-    always_exact,
-    chunk,
-    columns,
-    files,
-    objects,
-    table,
-    text,
-)
+from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, files, objects, text
+from pipeline.logs.importers.tables import chunk, columns, read_table
 from pipeline.logs.moments import Moments
 
 _NEEDED = {"timestamp", "item_id", "position", "click", "propensity_score"}
@@ -48,12 +38,12 @@ def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
 
 
 def _rows(path: Path) -> pl.DataFrame:
-    frame = table(path).with_row_index("line", offset=1)
+    frame = read_table(path).frame.with_row_index("row", offset=1)
     stamp = pl.col("timestamp")
     if frame.schema["timestamp"] == pl.String():
         stamp = stamp.str.to_datetime(time_zone="UTC")
     frame = frame if "behavior_policy" in frame.columns else frame.with_columns(behavior_policy=pl.lit(None))
-    request = pl.concat_str(pl.lit(path.stem), pl.col("line").cast(pl.String), separator=":")
+    request = pl.concat_str(pl.lit(path.stem), pl.col("row").cast(pl.String), separator=":")
     return frame.with_columns(
         time=stamp.cast(pl.Datetime("ms", "UTC")).cast(pl.Int64),
         request_id=request,
@@ -80,7 +70,7 @@ def _impressions(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _clicks(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col("click") == 1).select(
+    return rows.filter(pl.col("click").cast(pl.Int8) == 1).select(
         *("line", "time", "request_id", "item_id"),
         event_id=pl.lit("click:") + pl.col("request_id"),
         session_id=pl.col("request_id"),
@@ -93,7 +83,7 @@ def _items(campaign: str, rows: pl.DataFrame, described: Path | None, start: int
     known = rows.select("item_id").unique(maintain_order=True)
     if described is not None:
         item = pl.concat_str(pl.lit(campaign), text("item_id"), separator=":").alias("item_id")
-        facts = table(described).select(item, "item_feature_0").unique("item_id", keep="first")
+        facts = read_table(described).frame.select(item, "item_feature_0").unique("item_id", keep="first")
         known = known.join(facts, on="item_id", how="left", maintain_order="left")
     else:
         known = known.with_columns(item_feature_0=pl.lit(None, dtype=pl.Float64))

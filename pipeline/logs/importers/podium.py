@@ -14,7 +14,8 @@ from pathlib import Path
 from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk, decode_lines
 from pipeline.logs.events import SCHEMA, TYPES
-from pipeline.logs.importers.base import Importer, Options, Sources, chunk, columns, table
+from pipeline.logs.importers.base import Importer, Options, Sources
+from pipeline.logs.importers.tables import chunk, columns, read_table
 from pipeline.logs.moments import Moments
 from pipeline.logs.moments import Unit as Times
 from pipeline.logs.partitions import CLOCKS, MANIFEST
@@ -123,11 +124,11 @@ def _compressed(path: Path, times: Times | None) -> Iterator[Chunk]:
 
 def _parquet(path: Path) -> Iterator[Chunk]:
     kind = _kind_of(path)
-    frame = table(path)
+    frame = read_table(path).frame
     if kind is not None and "type" not in frame.columns:
         yield chunk(path, kind, frame)
         return
-    for (name,), rows in frame.with_row_index("line", offset=1).partition_by("type", as_dict=True).items():
+    for (name,), rows in frame.partition_by("type", as_dict=True).items():
         if name not in TYPES:
             raise InputError("type", f"one of {', '.join(TYPES)}", place=str(path), received=name)
         yield chunk(path, str(name), rows)

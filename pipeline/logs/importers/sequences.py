@@ -5,18 +5,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from pipeline.logs.decode import Chunk
-from pipeline.logs.importers.base import (
-    Importer,
-    Options,
-    Sources,
-    always_order,
-    chunk,
-    columns,
-    event_id,
-    named,
-    table,
-    text,
-)
+from pipeline.logs.importers.base import Importer, Options, Sources, always_order, event_id
+from pipeline.logs.importers.tables import columns, named, read_table
 from pipeline.logs.moments import Moments
 
 
@@ -27,27 +17,31 @@ def recognises(sources: Sources) -> bool:
 def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
     path = named(sources, "interactions")
     assert path is not None
-    taken = table(path).select(
+    taken = read_table(path).text("user_id", "item_id").reading("pos", pl.Int64())
+    yield taken.refused()
+    clicks = taken.frame.select(
+        *("line", "user_id", "item_id"),
         event_id("click", "user_id", "pos"),
-        text("user_id"),
-        text("item_id"),
-        time=pl.col("pos").cast(pl.Int64),
+        time="pos",
         action=pl.lit("click"),
     )
-    yield chunk(path, "feedback", taken)
+    yield taken.chunk("feedback", clicks)
     if attributes := named(sources, "item_attributes"):
-        items = table(attributes).select(
+        described = read_table(attributes).text("item_id")
+        described.need("item_id", "attribute_ids")
+        yield described.refused()
+        items = described.frame.select(
+            *("line", "item_id"),
             event_id("item", "item_id"),
-            text("item_id"),
             time=pl.lit(0),
-            tags=pl.col("attribute_ids").cast(pl.List(pl.String)),
+            tags="attribute_ids",
         )
-        yield chunk(attributes, "item", items)
+        yield described.chunk("item", items)
 
 
 SEQUENCES = Importer(
     name="sequences",
-    looks_for="interactions.parquet or .csv with user_id, pos, item_id",
+    looks_for="a table called interactions with user_id, pos, item_id",
     recognises=recognises,
     clock=always_order,
     chunks=chunks,

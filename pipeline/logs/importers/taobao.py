@@ -10,18 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.logs.decode import Chunk
-from pipeline.logs.importers.base import (
-    Importer,
-    Options,
-    Sources,
-    always_exact,
-    chunk,
-    columns,
-    event_id,
-    files,
-    table,
-    text,
-)
+from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, event_id, files
+from pipeline.logs.importers.delimited import PLAIN, Dialect
+from pipeline.logs.importers.tables import Table, columns, read_table
 from pipeline.logs.moments import Moments
 
 _NAMES = ["user_id", "item_id", "category_id", "behavior", "ts_unix_s"]
@@ -37,38 +28,35 @@ def _tables(sources: Sources) -> list[Path]:
     return [p for p in files(sources) if p.name == _ORIGINAL or columns(p) >= set(_NAMES)]
 
 
-def chunks(sources: Sources, _: Options, __: Moments) -> Iterator[Chunk]:
-    found = [(path, _read(path)) for path in _tables(sources)]
-    start = min((int(str(frame["time"].min())) for _, frame in found if len(frame)), default=0)
-    for path, frame in found:
-        yield chunk(path, "feedback", _feedback(frame))
-        yield chunk(path, "item", _items(frame, start))
+def chunks(sources: Sources, _: Options, moments: Moments) -> Iterator[Chunk]:
+    found = [_read(path, moments.knowing(unit="s")) for path in _tables(sources)]
+    start = min((int(str(table.frame["time"].min())) for table in found if len(table.frame)), default=0)
+    for table in found:
+        yield table.refused()
+        yield table.chunk("feedback", _feedback(table.frame))
+        yield table.chunk("item", _items(table.frame, start))
 
 
-def _read(path: Path) -> pl.DataFrame:
-    bare = path.name == _ORIGINAL
-    frame = pl.read_csv(path, has_header=False, new_columns=_NAMES) if bare else table(path)
-    return frame.with_row_index("line", offset=1).with_columns(time=pl.col("ts_unix_s").cast(pl.Int64) * 1000)
+def _read(path: Path, moments: Moments) -> Table:
+    table = read_table(path, Dialect(names=_NAMES) if path.name == _ORIGINAL else PLAIN)
+    return table.text("user_id", "item_id", "category_id", "behavior").moments("ts_unix_s", moments)
 
 
 def _feedback(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(
-        "line",
-        "time",
+        *("line", "time", "user_id", "item_id"),
         event_id("event", "user_id", "item_id", "behavior", "ts_unix_s"),
-        text("user_id"),
-        text("item_id"),
         action=pl.col("behavior").replace(_ACTIONS),
     )
 
 
 def _items(frame: pl.DataFrame, start: int) -> pl.DataFrame:
-    return frame.unique("item_id", keep="first", maintain_order=True).select(
-        "line",
+    known = frame.drop_nulls("item_id").unique("item_id", keep="first", maintain_order=True)
+    return known.select(
+        *("line", "item_id"),
         event_id("item", "item_id"),
-        text("item_id"),
         time=pl.lit(start),
-        category=pl.concat_list(text("category_id")),
+        category=pl.concat_list("category_id").list.drop_nulls(),
     )
 
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pipeline.logs.decode import Chunk
 from pipeline.logs.events import COLUMNS
-from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, chunk
+from pipeline.logs.importers.base import Importer, Options, Sources, always_exact
 from pipeline.logs.importers.records import (
     Actions,
     Stamp,
@@ -29,6 +29,7 @@ from pipeline.logs.importers.records import (
     short,
     translated,
 )
+from pipeline.logs.importers.tables import chunk
 from pipeline.logs.moments import Moments
 
 Id = str | int
