@@ -70,7 +70,7 @@ class Impressions:
 
     def offer(self, row: Row) -> None:
         if len(self._waiting) >= self._most:
-            self._metrics.drops.inc()
+            self._metrics.lost()
             return
         self._waiting.append((row, self._forgotten()))
 
@@ -87,7 +87,7 @@ class Impressions:
             LOG.exception("an explored page could not be written")
             self._metrics.withdrawn.inc()
             return False
-        self._metrics.impressions.inc()
+        self._metrics.wrote()
         return True
 
     async def run(self) -> None:
@@ -123,13 +123,13 @@ class Impressions:
             if error is not None or sent.cancelled():
                 self._lost(count, error)
             else:
-                self._metrics.impressions.inc(count)
+                self._metrics.wrote(count)
 
         return done
 
     def _lost(self, count: int, error: BaseException | None) -> None:
         LOG.error("%d impressions could not be written: %s", count, error)
-        self._metrics.drops.inc(count)
+        self._metrics.lost(count)
 
 
 def _still_known(user: str | None, then: Forgotten, now: Forgotten) -> bool:

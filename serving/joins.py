@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -19,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.logs.watch.config import WatchConfig
 from pipeline.logs.watch.joins import RATES, Tally, alarms_of
+from serving.shared import Counts
 
 Ints = NDArray[np.int64]
 Frames = Mapping[str, pl.DataFrame]
@@ -70,21 +72,19 @@ def told(frames: Frames) -> Told:
 class Joins(Collector):
     """Counters since the start, rates and alarms of the last hour. Of fixed size, and used from any thread.
 
-    written: pages written and lost so far; now: seconds since 1970.
+    folder: where the workers of a service add their counts up, None where there is one worker; now: seconds since 1970.
     """
 
-    def __init__(
-        self, config: WatchConfig, written: Callable[[], tuple[int, int]], now: Callable[[], float] = time.time
-    ) -> None:
-        self._config, self._written, self._now, self._lock = config, written, now, Lock()
+    def __init__(self, config: WatchConfig, folder: Path | None = None, now: Callable[[], float] = time.time) -> None:
+        self._config, self._now, self._lock = config, now, Lock()
         self._young: dict[int, int] = {}  # request (hash) -> when its first page was shown, ms
         self._old: dict[int, int] = {}
         self._waiting: deque[tuple[float, list[int], Ints]] = deque()
         self._held = 0  # feedback in it
-        self._total = np.zeros(len(_COUNTS), dtype=np.int64)
-        self._hour = np.zeros((_MINUTES, len(_COUNTS)), dtype=np.int64)
-        self._minute = int(now() // 60)
-        self._lags, self._delays = Spread(_LAG), Spread(_DELAY)
+        self._counts = Counts("joins", _Board.SIZE, folder)
+        self._own = _Board(self._counts.own)
+        if not self._own.minute[0]:
+            self._own.minute[0] = now() // 60
 
     def learned(self, frames: Frames) -> None:
         """Remember the pages among what the engine has learned."""
@@ -110,22 +110,27 @@ class Joins(Collector):
                 duplicates=duplicates,
                 rejected=rejected,
             )
-            self._delays.add(np.maximum(delay, 0))
+            self._own.delays.add(np.maximum(delay, 0))
             unknown = self._join(post.request, post.time)
             if len(unknown):
                 self._waiting.append((now + _PATIENCE, [post.request[at] for at in unknown], post.time[unknown]))
                 self._held += len(unknown)
             self._settle(now)
 
+    def answered(self, written: int = 0, lost: int = 0) -> None:
+        """Count pages that were answered: those written, and those lost before they were."""
+        with self._lock:
+            self._count(answered=written + lost, dropped=lost)
+
     def collect(self) -> Iterator[Metric]:
-        """Everything as Prometheus asks for it."""
+        """Everything as Prometheus asks for it, of all workers together."""
         with self._lock:
             self._settle(self._now())
-            answered, dropped = self._written()
-            known = self._total[[_PLACE["answered"], _PLACE["dropped"]]]
-            self._count(answered=answered - int(known[0]), dropped=dropped - int(known[1]))
-            hour = Tally(dict(zip(_COUNTS, self._hour.sum(axis=0).tolist(), strict=True)))
-            families = self._families(dict(zip(_COUNTS, self._total.tolist(), strict=True)))
+            boards = [_Board(row) for row in self._counts.everybody()]
+        latest = int(self._now() // 60)
+        lately = np.sum([board.hour_until(latest) for board in boards], axis=0)
+        hour = Tally(dict(zip(_COUNTS, lately.tolist(), strict=True)))
+        total = _Board(np.sum([board.row for board in boards], axis=0))
         ringing = {alarm.what for alarm in alarms_of(hour, self._config, "hour")}
         rates = GaugeMetricFamily(
             "podium_watch_rate", "rates of the last hour, as `podium events check`", labels=["rate"]
@@ -135,32 +140,12 @@ class Joins(Collector):
             alarms.add_metric([name], float(name in ringing))
             if (rate := hour.rate(name)) is not None:
                 rates.add_metric([name], rate)
-        yield from (*families, rates, alarms)
-
-    def _families(self, counts: Mapping[str, int]) -> list[Metric]:
-        named = CounterMetricFamily("podium_feedback_named", "views and clicks that name a request", labels=["page"])
-        named.add_metric(["known"], counts["joined"])
-        named.add_metric(["unknown"], counts["named"] - counts["joined"])
-        clocks = CounterMetricFamily("podium_events_off_time", "events posted with an unlikely time", labels=["why"])
-        for why in ("future", "late", "before_page"):
-            clocks.add_metric([why], counts[why])
-        lags = self._lags.family("podium_feedback_lag_seconds", "seconds from a page to a view or click on it")
-        return [
-            named,
-            clocks,
-            lags,
-            self._delays.family("podium_event_delay_seconds", "seconds from an event to its post"),
-        ]
+        yield from (*_families(total), rates, alarms)
 
     def _count(self, **more: int) -> None:
-        minute = int(self._now() // 60)
-        if minute > self._minute:
-            gone = np.arange(self._minute + 1, min(minute, self._minute + _MINUTES) + 1) % _MINUTES
-            self._hour[gone] = 0
-            self._minute = minute
+        self._own.move_to(int(self._now() // 60))
         for name, count in more.items():
-            self._total[_PLACE[name]] += count
-            self._hour[self._minute % _MINUTES, _PLACE[name]] += count
+            self._own.count(_PLACE[name], count)
 
     def _join(self, requests: list[int], times: Ints) -> Ints:
         """Count what finds its page; the places of what does not."""
@@ -171,7 +156,7 @@ class Joins(Collector):
         lag = (times - shown)[known]
         found = int(known.sum())
         self._count(named=found, joined=found, before_page=int((lag < 0).sum()))
-        self._lags.add(lag[lag >= 0])
+        self._own.lags.add(lag[lag >= 0])
         return np.flatnonzero(~known)
 
     def _settle(self, now: float) -> None:
@@ -182,18 +167,64 @@ class Joins(Collector):
             self._count(named=len(self._join(requests, times)))
 
 
-class Spread:
-    """A histogram that takes an array at a time."""
+def _families(board: "_Board") -> list[Metric]:
+    counts = dict(zip(_COUNTS, board.total.tolist(), strict=True))
+    named = CounterMetricFamily("podium_feedback_named", "views and clicks that name a request", labels=["page"])
+    named.add_metric(["known"], counts["joined"])
+    named.add_metric(["unknown"], counts["named"] - counts["joined"])
+    clocks = CounterMetricFamily("podium_events_off_time", "events posted with an unlikely time", labels=["why"])
+    for why in ("future", "late", "before_page"):
+        clocks.add_metric([why], counts[why])
+    lags = board.lags.family("podium_feedback_lag_seconds", "seconds from a page to a view or click on it")
+    delays = board.delays.family("podium_event_delay_seconds", "seconds from an event to its post")
+    return [named, clocks, lags, delays]
 
-    def __init__(self, bounds: NDArray[np.float64]) -> None:
-        self._bounds, self._counts, self._sum = bounds, np.zeros(len(bounds) + 1, dtype=np.int64), 0.0
+
+class _Board:
+    """What one worker has counted, in one row of integers; a sum of rows is what all have, but for the minutes.
+
+    minute: the latest one counted in; total: of _COUNTS; hour: the same by minute of the last hour, in a ring.
+    """
+
+    SIZE: Final = 1 + (1 + _MINUTES) * len(_COUNTS) + len(_LAG) + 2 + len(_DELAY) + 2
+
+    def __init__(self, row: Ints) -> None:
+        sizes = [1, len(_COUNTS), _MINUTES * len(_COUNTS), len(_LAG) + 2]
+        self.row = row
+        self.minute, self.total, ring, lags, delays = np.split(row, np.cumsum(sizes))
+        self._ring = ring.reshape(_MINUTES, len(_COUNTS))
+        self.lags, self.delays = Spread(_LAG, lags), Spread(_DELAY, delays)
+
+    def move_to(self, minute: int) -> None:
+        """Forget what is older than an hour."""
+        before = int(self.minute[0])
+        if minute > before:
+            self._ring[np.arange(before + 1, min(minute, before + _MINUTES) + 1) % _MINUTES] = 0
+            self.minute[0] = minute
+
+    def count(self, place: int, count: int) -> None:
+        self.total[place] += count
+        self._ring[int(self.minute[0]) % _MINUTES, place] += count
+
+    def hour_until(self, minute: int) -> Ints:
+        """Counts of the hour that ends with a minute, whenever this worker last counted."""
+        last = int(self.minute[0])
+        counted = last - (last - np.arange(_MINUTES)) % _MINUTES
+        return np.asarray(self._ring[counted > minute - _MINUTES].sum(axis=0))
+
+
+class Spread:
+    """A histogram that takes an array at a time. counts: of each bucket, and the sum (ms)."""
+
+    def __init__(self, bounds: NDArray[np.float64], counts: Ints) -> None:
+        self._bounds, self._counts, self._sum = bounds, counts[:-1], counts[-1:]
 
     def add(self, milliseconds: Ints) -> None:
         place = np.searchsorted(self._bounds, milliseconds)
         self._counts += np.bincount(place, minlength=len(self._counts))
-        self._sum += float(milliseconds.sum())
+        self._sum += milliseconds.sum()
 
     def family(self, name: str, about: str) -> Metric:
         bounds = [f"{bound / 1000:g}" for bound in self._bounds.tolist()]
         buckets = list(zip([*bounds, "+Inf"], np.cumsum(self._counts).tolist(), strict=True))
-        return HistogramMetricFamily(name, about, buckets=buckets, sum_value=self._sum / 1000)
+        return HistogramMetricFamily(name, about, buckets=buckets, sum_value=int(self._sum[0]) / 1000)

@@ -21,6 +21,7 @@ from serving.backup import LOG
 from serving.engine import Engine
 from serving.keyring import read_keys
 from serving.settings import Settings, load_settings
+from serving.shared import VARIABLE, shared_folder
 
 _HANDED = "PODIUM_WORKER"  # workers are started by name and read what to serve from here
 
@@ -49,7 +50,9 @@ def serve(
         return
     handed = [str(bundle), str(config or ""), settings.host, str(settings.port), str(settings.root), str(int(replay))]
     os.environ[_HANDED] = "\n".join(handed)
-    uvicorn.run("serving.run:worker_app", factory=True, workers=workers, **listen)  # type: ignore[arg-type]
+    with shared_folder(settings.root) as folder:
+        os.environ[VARIABLE] = str(folder)  # before a worker imports what counts
+        uvicorn.run("serving.run:worker_app", factory=True, workers=workers, **listen)  # type: ignore[arg-type]
 
 
 def settings_for(bundle: Path, config: Path | None, **given: object) -> Settings:

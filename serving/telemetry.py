@@ -1,14 +1,19 @@
-"""What the service counts, for Prometheus; one registry an app, so that two apps of one process never mix."""
+"""What the service counts, for Prometheus: one registry an app, so that two apps of one process never mix; several
+workers are one app, whose numbers are the sums of theirs.
+"""
 
 import time
 from collections.abc import Sequence
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.logs.watch.config import WatchConfig
 from serving.joins import Joins
 from serving.ports import Slate
+from serving.shared import leave_out_the_dead, workers_folder
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})  # a caller may invent others
 _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -18,6 +23,7 @@ class Metrics:
     """Every number of `/metrics`, named and explained in one place."""
 
     def __init__(self, watch: WatchConfig | None = None) -> None:
+        self._folder = workers_folder()
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "requests answered", ("route", "method", "status"))
         self.seconds = self._histogram("request_seconds", "seconds from a request to its answer", ("route",))
@@ -33,12 +39,15 @@ class Metrics:
         self.follow_failures = self._counter("follow_failures", "failed looks for what other processes changed")
         self.key_failures = self._counter("key_failures", "failed readings of the API keys; those known before stay")
         self.lag = self._histogram("visible_seconds", "seconds from the arrival of an event to this worker knowing it")
-        self.tick = self._gauge("tick", "the latest tick that was computed ahead of its first request")
-        self.tick_published = self._gauge("tick_published_seconds", "when that was, in seconds since 1970")
-        self.tick_took = self._gauge("tick_compute_seconds", "how long that took, beside the requests")
+        self.tick = self._gauge(
+            "tick", "the latest tick that every worker computed ahead of its first request", "livemin"
+        )
+        self.tick_published = self._gauge("tick_published_seconds", "when that was, in seconds since 1970", "livemin")
+        self.tick_took = self._gauge("tick_compute_seconds", "how long that took, beside the requests", "livemax")
         self.tick_failures = self._counter("tick_failures", "ticks that could not be computed ahead")
-        self.bundle = Gauge("podium_bundle_info", "1 for the bundle in use", ("bundle",), registry=self.registry)
-        self.joins = Joins(watch or WatchConfig(), self._pages)
+        self.bundle = self._gauge("bundle_info", "1 for a bundle in use", "livemax", ("bundle",))
+        self._bundle = ""
+        self.joins = Joins(watch or WatchConfig(), self._folder)
         self.registry.register(self.joins)
 
     def answered(self, slate: Slate) -> None:
@@ -49,23 +58,37 @@ class Metrics:
         for stage in slate.degraded:
             self.degraded.labels(stage).inc()
 
+    def wrote(self, pages: int = 1) -> None:
+        """Count impressions that are on the disk."""
+        self.impressions.inc(pages)
+        self.joins.answered(written=pages)
+
+    def lost(self, pages: int = 1) -> None:
+        """Count impressions that never will be."""
+        self.drops.inc(pages)
+        self.joins.answered(lost=pages)
+
     def serve(self, bundle: str) -> None:
-        self.bundle.clear()
+        if self._bundle:
+            self.bundle.labels(self._bundle).set(0)
+        self._bundle = bundle
         self.bundle.labels(bundle).set(1)
 
-    def _pages(self) -> tuple[int, int]:
-        """Pages answered so far, and those of them that were lost before they were written."""
-        written, lost = (int(next(iter(of.collect())).samples[0].value) for of in (self.impressions, self.drops))
-        return written + lost, lost
-
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        """Of all workers, whichever is asked."""
+        if self._folder is None:
+            return generate_latest(self.registry)
+        leave_out_the_dead(self._folder)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._folder))  # type: ignore[no-untyped-call]
+        registry.register(self.joins)
+        return generate_latest(registry)
 
     def _counter(self, name: str, help_: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(f"podium_{name}", help_, labels, registry=self.registry)
 
-    def _gauge(self, name: str, help_: str) -> Gauge:
-        return Gauge(f"podium_{name}", help_, registry=self.registry)
+    def _gauge(self, name: str, help_: str, of_all: Literal["livemin", "livemax"], labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(f"podium_{name}", help_, labels, registry=self.registry, multiprocess_mode=of_all)
 
     def _histogram(self, name: str, help_: str, labels: Sequence[str] = ()) -> Histogram:
         return Histogram(f"podium_{name}", help_, labels, registry=self.registry, buckets=_SECONDS)

@@ -26,6 +26,6 @@ async def readyz(service: Desk) -> Response:
 
 @ROUTES.get("/metrics", response_class=Response, responses=answers(str))
 async def metrics(request: Request) -> Response:
-    """This worker's numbers, for Prometheus."""
+    """The service's numbers, for Prometheus: of all its workers together, whichever answers."""
     numbers: Metrics = request.app.state.metrics
     return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

@@ -17,11 +17,11 @@ MS = int(NOW * 1000)
 
 
 class Desk:
-    """Joins under a clock and a count of pages that the test moves."""
+    """Joins under a clock that the test moves."""
 
     def __init__(self, **bounds: object) -> None:
-        self.now, self.pages = NOW, (0, 0)
-        self.joins = Joins(WatchConfig.model_validate(bounds), lambda: self.pages, lambda: self.now)
+        self.now = NOW
+        self.joins = Joins(WatchConfig.model_validate(bounds), now=lambda: self.now)
         self.registry = CollectorRegistry()
         self.registry.register(self.joins)
 
@@ -113,12 +113,12 @@ def test_wrong_clocks_ring(desk: Desk) -> None:
 def test_repeats_and_losses_ring(desk: Desk) -> None:
     desk.show(*names(100))
     desk.click(*names(100), duplicates=10)
-    desk.pages = (1_000, 2)
+    desk.joins.answered(written=998, lost=2)
     assert desk.read("watch_rate", rate="duplicates") == 10 / 110
     assert desk.read("watch_rate", rate="dropped") == 0.002
     assert desk.ringing() == {"duplicates", "dropped"}
     desk.now += 3_660
-    desk.pages = (2_000, 2)  # none of the last thousand
+    desk.joins.answered(written=1_000)
     assert desk.read("watch_rate", rate="dropped") == 0.0
 
 
