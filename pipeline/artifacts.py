@@ -6,6 +6,7 @@ format that runs code on loading is ever used.
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -25,7 +26,8 @@ MANIFEST = "manifest.json"
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """kind: who can read it (`retrieval.lexical`); config: what it was built with; inputs: name -> digest of
-    what it was built from; metrics: held-out numbers; files: relative name -> {sha256, size in bytes}."""
+    what it was built from; metrics: held-out numbers, those that could be measured; files: relative name -> {sha256,
+    size in bytes}."""
 
     kind: str
     config: Mapping[str, object]
@@ -58,12 +60,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def finite(value: object) -> object:
+    """The value as JSON has it: what is no number there is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def write_json(path: Path, value: object) -> None:
     """Write beside and rename, synced: a reader sees the old file or the new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, indent=1, sort_keys=True)
+            json.dump(finite(value), stream, indent=1, sort_keys=True, allow_nan=False)
             stream.write("\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -83,6 +94,7 @@ def publish(into: Path, draft: Draft, write: Callable[[Path], Mapping[str, float
     folder = Path(tempfile.mkdtemp(dir=into.parent, prefix=f".draft-{into.name}-"))
     try:
         metrics = {**draft.metrics, **(write(folder) or {})}
+        metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
         files = {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             files[path.relative_to(folder).as_posix()] = {"sha256": sha256(path), "size": path.stat().st_size}

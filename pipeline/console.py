@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from pipeline.artifacts import finite
 from pipeline.errors import InputError, PodiumError
 
 
@@ -41,7 +42,7 @@ def _of_files(error: Exception) -> str | None:
 def show(values: Mapping[str, Any], json_: bool, lines: Callable[[], list[str]] | None = None) -> None:
     """Print a result: JSON where a machine reads, else lines."""
     if json_:
-        click.echo(json.dumps(values, default=str))
+        click.echo(json.dumps(finite(values), default=str, allow_nan=False))
         return
     for line in lines() if lines else [f"{name:<14}{value}" for name, value in values.items()]:
         click.echo(line)

@@ -12,6 +12,7 @@ from pipeline.errors import ArtifactError
 from pipeline.trees import Tree, read_model, read_trees
 from ranking.config import RankingConfig
 
+MOST: Final = 10_000  # rows of one list, at most: the library takes no more
 _LEVELS: Final = 30
 
 
@@ -58,6 +59,27 @@ class Examples:
     sizes: NDArray[np.int64] | None = None
     offset: NDArray[np.float64] | None = None
     weight: NDArray[np.float64] | None = None
+
+    @property
+    def long(self) -> int:
+        """Lists of more than MOST rows, which are dealt out."""
+        return 0 if self.sizes is None else int(np.count_nonzero(self.sizes > MOST))
+
+    def dealt(self) -> "Examples":
+        """Long lists dealt like cards into shorter ones: every row is learned from, beside part of the others."""
+        if self.sizes is None or not self.long:
+            return self
+        ends = np.cumsum(self.sizes)
+        hands = [
+            np.arange(end - size + hand, end, many)
+            for end, size in zip(ends.tolist(), self.sizes.tolist(), strict=True)
+            for many in [-(-size // MOST)]
+            for hand in range(many)
+        ]
+        order = np.concatenate(hands)
+        offset, weight = (None if each is None else each[order] for each in (self.offset, self.weight))
+        sizes = np.array([len(hand) for hand in hands], dtype=np.int64)
+        return Examples(self.rows[order], self.target[order], sizes, offset, weight)
 
 
 def train(
@@ -114,6 +136,7 @@ def _levels(*parts: Examples) -> NDArray[np.float64]:
 
 
 def _dataset(part: Examples, params: dict[str, Any], like: lgb.Dataset | None) -> lgb.Dataset:
+    part = part.dealt()
     label = part.target
     if part.sizes is not None:
         levels = np.array(params["label_gain"])

@@ -42,4 +42,5 @@ def fit_grades(
         "ndcg_exp@10": mean_ndcg(parts.report, score, exponential=True),
         "ndcg_exp@10 title_bm25": mean_ndcg(parts.report, lexical, exponential=True),
         "trees": float(trees.booster.num_trees()),
+        "long_queries": float(learn.long),
     }

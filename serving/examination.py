@@ -115,7 +115,8 @@ def _found(name: str, examined: Examination, pages: ShownPages, share: float, se
     verdict, grid = None, None
     if examined.method in MODELS and share > 0 and not examined.refused:
         learn, test = held_out(pages, share, seed)
-        verdict = judge(fit_model(learn, examined.method, seed), test)
+        if len(learn) and len(test):
+            verdict = judge(fit_model(learn, examined.method, seed), test)
     if columns is not None and not examined.refused:
         clicks = np.bincount(pages.position[pages.clicked], minlength=len(examined.ratios)).astype(np.float64)
         grid = collapse(examined.ratios, columns, clicks)

@@ -23,9 +23,13 @@ def passes(candidate: Bundle, serving: Bundle) -> Verdict:
     if "ranker" not in candidate.parts or "ranker" not in serving.parts:
         return Verdict(True, "no ranker to compare")
     new, old = candidate.manifest("ranker").metrics, serving.manifest("ranker").metrics
+    if lost := [name for name in WATCHED if name in old and name not in new]:
+        return Verdict(False, f"{', '.join(lost)} of this bundle could not be measured: too little was held out")
     for name, allowed in WATCHED.items():
         if name in new and name in old and new[name] < old[name] * (1 - allowed):
             return Verdict(
                 False, f"{name} falls from {old[name]:.4f} to {new[name]:.4f}; at most {allowed:.0%} allowed"
             )
+    if not any(name in old for name in WATCHED):
+        return Verdict(True, f"no held-out metric to compare: {serving.id} has none")
     return Verdict(True, f"held-out metrics hold against {serving.id}")

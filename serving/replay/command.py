@@ -12,6 +12,7 @@ from pipeline.progress import Report as OnProgress
 from pipeline.progress import silent
 from serving.engine import Engine
 from serving.replay.http import HttpOptions, replay_http
+from serving.replay.page.head import left_out
 from serving.replay.report import Report
 from serving.replay.run import EvaluateOptions, evaluate
 
@@ -43,6 +44,8 @@ class Evaluated:
                     if (value := metrics.get(metric)) and value["mean"] is not None
                 ]
                 said.append(f"  {name:<12}{'  '.join(cells)}")
+        said += left_out(self.report.left_out)
+        said += [f"left out, {name}: {why}" for name, why in self.report.failed.items()]
         said += [_corrected(mode, found["systems"]) for mode, found in self.report.off_policy.get("modes", {}).items()]
         said += [_changed(mode, found) for mode, found in self.report.regression.items()]
         if self.report.gate:

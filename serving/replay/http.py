@@ -88,8 +88,7 @@ def replay_http(
     modes, compare = measured_report(tasks, slates, catalogue.tie, options.page_size * options.pages, options.seed)
     how = {**_protocol(log, options), "bundle": ", ".join(sorted(talk.bundles)), "service": _service(talk)}
     report = Report(how, modes, {}, {}, compare)
-    write_all(out, report, _run(tasks, talk))
-    return report
+    return write_all(out, report, _run(tasks, talk))
 
 
 def _cutoff(client: httpx.Client) -> int:

@@ -56,21 +56,21 @@ class Mode:
     recovered: Mapping[str, float] | None
 
     def report(self, seed: int) -> dict[str, object]:
-        """What `Task.counts` says, `degraded`, `systems` and, where podium gives probabilities, `calibration`."""
+        """What `Task.counts` says, `degraded` and `systems`."""
         rows = {
             name: {metric: summary(value, seed, self.groups) for metric, value in values.items()}
             for name, values in self.values.items()
         }
         if self.recovered is not None:
             rows["podium"]["recovered"] = plain(self.recovered)
-        about: dict[str, object] = {
-            **self.task.counts(),
-            "degraded": self.answers.degraded,
-            "systems": rows,
-        }
-        if self.task.mode == "rank" and (table := calibration(self.answers.final, self.task, self.groups)):
-            about["calibration"] = table
-        return about
+        return {**self.task.counts(), "degraded": self.answers.degraded, "systems": rows}
+
+    def calibration(self) -> dict[str, object]:
+        """`calibration` of shown pages, where podium gives probabilities."""
+        table = None
+        if self.task.mode == "rank":
+            table = calibration(self.answers.final, self.task, self.groups)
+        return {} if table is None else {"calibration": table}
 
     def compare(self, seed: int) -> list[dict[str, object]]:
         """Paired differences of podium and each other system in the headline metrics."""

@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,8 @@ RUN: Final = {
 class Report:
     """Every figure with its interval, under one protocol. As `report.json` holds it.
 
-    slices, regression, diversity, examples: by mode; gate: what was asked and whether it passed; empty where there is
+    slices, regression, diversity, examples: by mode; gate: what was asked and whether it passed; failed: parts that
+    are not there, with their reasons; left_out: how many pages were not asked about, by kind; empty where there is
     nothing of the kind.
     """
 
@@ -45,6 +46,8 @@ class Report:
     diversity: Mapping[str, Any] = field(default_factory=dict)
     examples: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -58,6 +61,8 @@ class Report:
             "diversity": dict(self.diversity),
             "examples": dict(self.examples),
             "gate": dict(self.gate),
+            "failed": dict(self.failed),
+            "left_out": dict(self.left_out),
         }
 
 
@@ -67,9 +72,12 @@ def hashed(how: Mapping[str, Any]) -> dict[str, Any]:
     return {"hash": code, **how}
 
 
-def write_all(out: Path, report: Report, run: pl.DataFrame, requests: pl.DataFrame | None = None) -> None:
+def write_all(out: Path, report: Report, run: pl.DataFrame, requests: pl.DataFrame | None = None) -> Report:
     """Write each file beside its place and rename it: a reader sees the old one or the new one. Without `requests` an
-    older one goes, so that it is never taken for this report's."""
+    older one goes, so that it is never taken for this report's. Returns the report with what the page could not draw
+    among its failed parts."""
+    drawn, failed = page(report.as_json())
+    report = replace(report, failed={**report.failed, **failed})
     out.mkdir(parents=True, exist_ok=True)
     _write_table(out / "run.parquet", run.select(pl.col(name).cast(dtype) for name, dtype in RUN.items()))
     if requests is None:
@@ -79,8 +87,9 @@ def write_all(out: Path, report: Report, run: pl.DataFrame, requests: pl.DataFra
     write_json(out / "report.json", report.as_json())
     handle, name = tempfile.mkstemp(dir=out, prefix=".report.html.")
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(page(report.as_json()))
+        stream.write(drawn)
     Path(name).replace(out / "report.html")
+    return report
 
 
 def _write_table(path: Path, table: pl.DataFrame) -> None:

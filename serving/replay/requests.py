@@ -89,9 +89,15 @@ def first_logged(impressions: pl.DataFrame) -> pl.DataFrame:
     return ordered.unique(["request_id", "page"], keep="first", maintain_order=True).with_columns(subject())
 
 
+def one_item() -> pl.Expr:
+    """Pages that show one item or none, perhaps several times over."""
+    return pl.col("items").list.eval(pl.element().struct["item_id"]).list.n_unique() < 2
+
+
 def rank_task(impressions: pl.DataFrame, outcomes: pl.DataFrame, gains: Mapping[str, float], asking: Asking) -> Task:
-    """Every page is a request that brings the items it showed. impressions: as `first_logged` gives them."""
-    pages = impressions.with_row_index("row")
+    """Every page is a request that brings the items it showed, where these have an order: pages of one item are left
+    out. impressions: as `first_logged` gives them."""
+    pages = impressions.filter(~one_item()).with_row_index("row")
     cells = pages.select("row", "request_id", "page", cell="items").explode("cell", empty_as_null=False)
     cells = cells.with_columns(
         item_id=pl.col("cell").struct.field("item_id"), position=pl.col("cell").struct.field("position")

@@ -1,7 +1,8 @@
 """`podium evaluate`: replay a log's requests through the served engine and say how good the answers are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ from serving.replay.modes import STAGES, Asked, Mode, evaluate_mode
 from serving.replay.offpolicy import off_policy
 from serving.replay.ports import ReplayEngine
 from serving.replay.report import PAGE_SIZE, Report, hashed, write_all
-from serving.replay.requests import Asking, Task, first_logged, funnel_task, rank_task, sampled
+from serving.replay.requests import Asking, Task, first_logged, funnel_task, one_item, rank_task, sampled
+from serving.replay.sections import Sections
 
 __all__ = ("EvaluateOptions", "Report", "evaluate", "quiet", "tasks_of")
 
@@ -73,13 +75,13 @@ def evaluate(
         check_keys(gate, named, str(options.gate), truth=told, compared=options.baseline is not None)
     asked = Asked(engine, options.baseline, options.stage, options.truth, options.by, options.seed, on_progress)
     modes = [evaluate_mode(asked, task) for task in tasks]
-    report = _report(asked, log, modes, protocol(engine, log, options))
+    report = _report(asked, log, modes, protocol(engine, log, options), options.sample)
     verdict = None if gate is None else judge(gate, report.as_json())
     if verdict is not None:
         report = replace(report, gate={"file": Path(str(options.gate)).name, **verdict.as_json()})
     ids = engine.state.catalogue.rows["item_id"]
     requests = pl.concat([mode.requests() for mode in modes], how="diagonal")
-    write_all(out, report, pl.concat([mode.run(ids) for mode in modes]), requests)
+    report = write_all(out, report, pl.concat([mode.run(ids) for mode in modes]), requests)
     if verdict is not None and not verdict.passed:
         raise GateError(verdict.reason)
     return report
@@ -110,10 +112,8 @@ def tasks_of(
     """
     found: list[Task] = []
     if log.has("impression"):
-        impressions = log.frame("impression")
-        outcomes = attribute(impressions, log.frame("feedback"), windows_ms)
-        chosen = sampled(impressions["request_id"], sample)
-        pages = first_logged(impressions).filter(pl.col("request_id").is_in(chosen.implode()))
+        outcomes = attribute(log.frame("impression"), log.frame("feedback"), windows_ms)
+        pages = _pages(log, sample)
         found += [rank_task(pages, outcomes, gains, asking), funnel_task(pages, outcomes, gains, asking)]
     if not has_labelled(log) and log.has("feedback"):
         found.append(next_task(log.frame("feedback"), known, gains, sample, asking))
@@ -123,6 +123,18 @@ def tasks_of(
         fix = "a log with impressions, positive feedback or judgments of its own"
         raise InputError("--logs", fix, place=str(log.root))
     return [task for task in found if task.size]
+
+
+def _pages(log: Log, sample: int | None) -> pl.DataFrame:
+    impressions = log.frame("impression")
+    chosen = sampled(impressions["request_id"], sample)
+    return first_logged(impressions).filter(pl.col("request_id").is_in(chosen.implode()))
+
+
+def left_out(log: Log, sample: int | None) -> dict[str, int]:
+    """What no mode asks of a log's pages, counted: `one_item_pages` have no order for `rank`."""
+    alone = int(_pages(log, sample).select(one_item().sum()).item()) if log.has("impression") else 0
+    return {"one_item_pages": alone} if alone else {}
 
 
 def _tasks(engine: ReplayEngine, log: Log, options: EvaluateOptions) -> list[Task]:
@@ -170,24 +182,36 @@ def protocol(engine: ReplayEngine, log: Log, options: EvaluateOptions) -> dict[s
     return {**hashed(how), "bundle": engine.bundle.id, "baseline": other}
 
 
-def _report(asked: Asked, log: Log, modes: list[Mode], how: Mapping[str, Any]) -> Report:
-    full = next((mode for mode in modes if mode.task.shown is None), None)
-    funnel: dict[str, object] = {}
-    if full is not None:
-        fall = full.answers.waterfall
-        channels = [{"channel": name, "found": found} for name, found in fall.found.items()]
-        funnel = {"mode": full.task.mode, "stages": fall.rows(), "channels": channels}
-    return Report(
+def _report(asked: Asked, log: Log, modes: list[Mode], how: Mapping[str, Any], sample: int | None) -> Report:
+    parts = Sections()
+
+    def each(name: str, make: Callable[[Mode], dict[str, object]]) -> dict[str, dict[str, object]]:
+        """By mode; empty where it fails."""
+        return {m.task.mode: parts.attempt(f"{name} ({m.task.mode})", partial(make, m), {}) for m in modes}
+
+    calibrated = each("calibration", Mode.calibration)
+    report = Report(
         how,
-        {mode.task.mode: mode.report(asked.seed) for mode in modes},
-        funnel,
-        {mode.task.mode: mode.slices(asked) for mode in modes},
+        {mode.task.mode: mode.report(asked.seed) | calibrated[mode.task.mode] for mode in modes},
+        parts.attempt("funnel", lambda: _funnel(modes), {}),
+        each("slices", lambda mode: mode.slices(asked)),
         [row for mode in modes for row in mode.compare(asked.seed)],
-        regression=_by_mode({mode.task.mode: mode.regression(asked) for mode in modes}),
-        off_policy=off_policy(modes, log, asked.engine.state.catalogue.dense),
-        diversity=_by_mode({mode.task.mode: mode.diversity(asked) for mode in modes}),
-        examples={mode.task.mode: mode.examples(asked) for mode in modes},
+        regression=_by_mode(each("regression", lambda mode: mode.regression(asked))),
+        off_policy=parts.attempt("off-policy", lambda: off_policy(modes, log, asked.engine.state.catalogue.dense), {}),
+        diversity=_by_mode(each("diversity", lambda mode: mode.diversity(asked))),
+        examples=_by_mode(each("requests", lambda mode: mode.examples(asked))),
     )
+    return replace(report, failed=parts.failed, left_out=left_out(log, sample))
+
+
+def _funnel(modes: list[Mode]) -> dict[str, object]:
+    """Where the mode that asks the whole catalogue loses what is relevant; empty where there is none."""
+    full = next((mode for mode in modes if mode.task.shown is None), None)
+    if full is None:
+        return {}
+    fall = full.answers.waterfall
+    channels = [{"channel": name, "found": found} for name, found in fall.found.items()]
+    return {"mode": full.task.mode, "stages": fall.rows(), "channels": channels}
 
 
 def _by_mode(parts: Mapping[str, dict[str, object]]) -> dict[str, object]:

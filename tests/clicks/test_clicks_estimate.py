@@ -1,17 +1,20 @@
 """What is reported and what is refused; swaps, grids, intervals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
+from pipeline.metrics.clicks.arrays import dense
 from pipeline.metrics.clicks.estimate import METHODS, disagreement, estimate_examination
 from pipeline.metrics.clicks.explored import position_ratios
 from pipeline.metrics.clicks.grid import collapse
 from pipeline.metrics.clicks.harvest import shared_clicks, strengths
 from pipeline.metrics.clicks.identify import components, links, spelled, unlinked
-from pipeline.metrics.clicks.intervals import around, smooth
+from pipeline.metrics.clicks.intervals import around, jackknife, smooth
 from pipeline.metrics.clicks.pages import ShownPages, page_rows
 from pipeline.metrics.clicks.position import fit_position
 from tests.clicks.market_pages import shuffled_pages
@@ -179,3 +182,41 @@ def test_starts_agree_where_pages_were_shuffled() -> None:
     found = np.stack([fit_position(pages, seed).examination(pages) for seed in range(3)])
     assert disagreement(found) == ""
     assert found[1] == pytest.approx(found[0], rel=0.01)
+
+
+def looked_at_by(subject: np.ndarray) -> ShownPages:
+    """3,000 shuffled pages, each of the subject given `[3000]`."""
+    pages = shuffled_pages(3_000, np.array([1.0, 0.6, 0.4]), np.full(6, 0.5), seed=1)
+    return replace(pages, subject=dense(subject[pages.request]))
+
+
+@pytest.mark.parametrize("method", ["swaps", "pbm", "ubm", "dbn", "sdbn", "cascade"])
+@pytest.mark.parametrize("subjects", [1, 2, 19])
+def test_clicks_of_a_few_subjects_say_nothing_of_others(method: str, subjects: int) -> None:
+    found = estimate_examination(looked_at_by(np.arange(3_000) % subjects), method)["all"]
+    assert found.refused == (
+        f"clicks of fewer than 20 subjects at positions 0-2 ({subjects} at the fewest): no interval holds"
+    )
+    assert not len(found.ratios)
+
+
+def test_twenty_subjects_are_enough_and_one_who_is_almost_everybody_makes_it_unsure() -> None:
+    many = estimate_examination(looked_at_by(np.arange(3_000) % 20), "swaps")["all"]
+    assert not many.refused
+    one = np.where(np.arange(3_000) % 50 > 0, 0, np.arange(3_000))
+    lone = estimate_examination(looked_at_by(one), "swaps")["all"]
+    assert lone.refused or (lone.high / lone.low)[1:].min() > (many.high / many.low)[1:].max()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_only_position_is_1_by_definition(method: str) -> None:
+    request = np.arange(40)
+    found = estimate_examination(page_rows(request, request * 0, request % 3, request % 4 > 0), method)["all"]
+    assert not found.refused
+    assert found.ratios.tolist() == found.low.tolist() == found.high.tolist() == [1.0]
+
+
+def test_a_position_that_only_one_group_was_shown_is_as_unsure_as_can_be() -> None:
+    pages = looked_at_by(np.arange(3_000) % 100)
+    deep = pages.take((pages.position < 2) | (pages.subject == 0))
+    assert np.sqrt(jackknife(deep, lambda some: np.ones(some.places), seed=0)[2, 2]) > 4.0

@@ -194,3 +194,26 @@ def test_what_stands_in_keeps_the_order_of_retrieval_or_takes_the_rate() -> None
     assert kept["score"].tolist() == batch(features)["score"].tolist()
     rated = BySmoothedRate("order", {"click": 2.0}).run(batch(features))
     assert rated["score"][1] == pytest.approx(2 * np.arange(5, 10) / 10)
+
+
+def test_a_list_longer_than_the_library_takes_is_dealt_out_and_every_row_learned_from() -> None:
+    sizes = np.array([3, 25_000, 10_000])
+    rows = np.arange(sizes.sum(), dtype=np.float32)[:, None]
+    whole = Examples(rows, np.arange(sizes.sum()) % 3.0, sizes)
+    dealt = whole.dealt()
+    assert whole.long == 1
+    assert dealt.sizes is not None
+    assert dealt.sizes.tolist() == [3, 8_334, 8_333, 8_333, 10_000]
+    assert np.array_equal(np.sort(dealt.rows, axis=0), rows)
+    assert np.array_equal(dealt.rows[:, 0] % 3.0, dealt.target)
+    first = dealt.rows[3 : 3 + 8_334, 0]
+    assert (first[0], first[-1]) == (3, 25_002)  # from the whole list, not from its top
+
+
+def test_a_query_of_12_000_documents_is_learned_from() -> None:
+    grade = np.arange(12_000) % 3.0
+    known = Examples(grade[:, None].astype(np.float32), grade, np.array([12_000]))
+    config = RankingConfig(trees=5, least_rows=5)
+    model = train(known, known, config=config, seed=0)
+    low, high = model.predict(np.array([[0.0], [2.0]], dtype=np.float32))
+    assert low < high

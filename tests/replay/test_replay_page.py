@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from serving.replay.page.document import page as render
+from serving.replay.page.document import page as drawn
 from serving.replay.page.plots import Point, scatter
 from serving.replay.page.tables import signed
 from serving.replay.run import EvaluateOptions, evaluate
@@ -42,6 +43,13 @@ class Tags(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The page of a report of which every part can be drawn."""
+    text, failed = drawn(report)
+    assert not failed
+    return text
 
 
 def read(text: str) -> Tags:

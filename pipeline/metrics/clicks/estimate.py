@@ -20,7 +20,7 @@ from pipeline.metrics.clicks.examination import Examination, refusal
 from pipeline.metrics.clicks.explored import position_ratios
 from pipeline.metrics.clicks.harvest import shared_clicks, strengths
 from pipeline.metrics.clicks.identify import spelled, unlinked
-from pipeline.metrics.clicks.intervals import around, jackknife, smooth
+from pipeline.metrics.clicks.intervals import GROUPS, around, jackknife, smooth
 from pipeline.metrics.clicks.judge import ClickModel
 from pipeline.metrics.clicks.pages import Floats, ShownPages
 from pipeline.metrics.clicks.position import fit_position
@@ -29,6 +29,7 @@ from pipeline.metrics.clicks.ubm import fit_browsing
 MODELS: Final = ("pbm", "ubm", "dbn", "sdbn", "cascade")
 METHODS: Final = ("auto", "explored", "swaps", *MODELS)
 ENOUGH: Final = 25  # clicks at a place before anything is said of it
+PEOPLE: Final = GROUPS  # and subjects they are of: the intervals leave out one of so many groups of them
 APART: Final = 0.05  # starts that differ by more disagree
 _Fit = Callable[..., ClickModel]
 
@@ -72,6 +73,9 @@ def fit_model(pages: ShownPages, method: str, seed: int = 0, before: Any = None)
 
 
 def _of_surface(pages: ShownPages, method: str, seed: int, starts: int, smoothed: bool) -> Examination:
+    if pages.places == 1:
+        first = np.ones(1)  # by definition
+        return Examination(first, first, first, "pbm" if method == "auto" else method)
     if method == "auto":
         method = "pbm" if _too_few(pages.take(pages.drawn), pages.places) else "explored"
     if method == "explored":
@@ -147,4 +151,10 @@ def _too_few(pages: ShownPages, places: int) -> str:
     if not places or (clicks < ENOUGH).any():
         few = spelled(np.flatnonzero(clicks < ENOUGH)) if places else "all"
         return f"fewer than {ENOUGH} clicks at positions {few}; a depth of fewer positions leaves deep ones out"
+    seen = np.unique(np.stack([pages.position, pages.subject])[:, pages.clicked], axis=1)[0]
+    people = np.bincount(seen, minlength=places)
+    if (people < PEOPLE).any():
+        few = spelled(np.flatnonzero(people < PEOPLE))
+        least = int(people.min())
+        return f"clicks of fewer than {PEOPLE} subjects at positions {few} ({least} at the fewest): no interval holds"
     return ""

@@ -17,11 +17,16 @@ LEAST: Final = 1e-9
 def jackknife(pages: ShownPages, ratios: Callable[[ShownPages], Floats], seed: int) -> Floats:
     """Covariance `[P, P]` of the logarithms of `ratios(pages)` `[P]`: each time without one of 20 groups of subjects.
 
-    Subjects are dealt to groups at random, so that what one person does is never taken for independent.
+    Subjects are dealt to groups at random, so that what one person does is never taken for independent. A position
+    that nobody else was shown has no ratio without them, which is as unsure as can be.
     """
     subjects = int(pages.subject.max()) + 1
     group = (np.random.default_rng(seed).permutation(subjects) % GROUPS)[pages.subject]
-    logs = np.stack([np.log(np.maximum(ratios(pages.take(group != left)), LEAST)) for left in range(GROUPS)])
+    found = np.zeros((GROUPS, pages.places))
+    for left in range(GROUPS):
+        without = ratios(pages.take(group != left))
+        found[left, : len(without)] = without
+    logs = np.log(np.maximum(found, LEAST))
     apart = logs - logs.mean(axis=0)
     return np.asarray((GROUPS - 1) / GROUPS * apart.T @ apart)
 

@@ -41,4 +41,6 @@ def _points(rows: Mapping[str, Any], x: str, y: str, own: str, *, line: bool = F
         for name, row in rows.items()
         if (across := ends(row[x])) and (up := ends(row[y]))
     ]
+    if not points:
+        return soft(f"Nothing to draw: no request has both {y} and {x}.")
     return scatter(points, (x, y), f"{y} against {x}", line=line)

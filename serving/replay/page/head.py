@@ -23,6 +23,7 @@ def head(report: Mapping[str, Any]) -> str:
     how, modes = report["protocol"], report["modes"]
     notes = [_BIASED] if {"rank", "funnel"} & set(modes) else []
     notes += [_SIMULATED] if how.get("simulated") else []
+    notes += left_out(report.get("left_out", {}))
     sample = how.get("sample")
     asked = f"a sample of {sample['requests']} requests by {sample['by']}" if sample else "all requests"
     against = f" · baseline <code>{text(how['baseline'])}</code>" if how.get("baseline") else ""
@@ -33,6 +34,12 @@ def head(report: Mapping[str, Any]) -> str:
         + _headline(modes, report["compare"], report.get("off_policy", {}).get("modes", {}))
         + "".join(map(note, notes))
     )
+
+
+def left_out(counts: Mapping[str, int]) -> list[str]:
+    """A sentence for each kind of page that was not asked about."""
+    said = {"one_item_pages": "pages of one item have no order to judge and are left out of rank"}
+    return [f"{count} {said[name]}." for name, count in counts.items()]
 
 
 def _headline(
