@@ -140,7 +140,7 @@ class Bench:
         self("train")
         try:
             app = create_app(lambda: Engine(self.root / "bundles"), Settings(root=self.root / "tenant"))
-            with TestClient(app, raise_server_exceptions=False) as client:
+            with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
                 answers = {path: client.post(path, json=body) for path, body in ASKED.items()}
                 answers["/v1/suggest"] = client.get("/v1/suggest?placement=complete&prefix=re")
         except InputError as error:
