@@ -194,7 +194,7 @@ def _read_users(path: Path, feedback: pl.DataFrame) -> pl.Series:
         elif path.suffix == ".csv":
             frame = pl.read_csv(path, infer_schema=False)
         else:
-            lines = path.read_text(encoding="utf-8").split()
+            lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
             frame = pl.DataFrame({"user_id": lines}, schema={"user_id": pl.String})
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         raise InputError("--users", f"Parquet, CSV or a text in UTF-8 ({error})", place=str(path)) from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import unquote_to_bytes
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
@@ -38,12 +39,22 @@ class JsonRoute(APIRoute):
 
         async def handled(request: Request) -> Response:
             try:
+                _require_text(request)
                 _require_json(request)
                 return await handle(_Request(request.scope, request.receive))
             except Exception as error:
                 return as_problem(error).response()
 
         return handled
+
+
+def _require_text(request: Request) -> None:
+    """400 for a path or a query string that is no UTF-8: what stands for such bytes would be taken for an id."""
+    for part in (request.scope.get("raw_path") or b"", request.scope["query_string"]):
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError:
+            raise Problem(400, "The path and the query string must be UTF-8, percent-encoded.") from None
 
 
 def _require_json(request: Request) -> None:

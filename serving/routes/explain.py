@@ -9,16 +9,17 @@ from fastapi import Path, Query, Response
 from serving.auth import Reader
 from serving.routes.base import Desk, answers, json, router
 from serving.routes.ranked import DOORS
+from serving.wire import Id
 
 ROUTES = router("ranked answers", prefix="/v1")
 
 
-@ROUTES.get("/requests/{request_id}/explain", responses=answers(dict[str, object], 410, 429))
+@ROUTES.get("/requests/{request_id:path}/explain", responses=answers(dict[str, object], 410, 429))
 async def explain(
-    request_id: Annotated[str, Path(max_length=128)],
+    request_id: Annotated[Id, Path()],
     service: Desk,
     _: Reader,
-    item_id: Annotated[str | None, Query(min_length=1, max_length=128, description="the item in question")] = None,
+    item_id: Annotated[Id | None, Query(description="the item in question")] = None,
 ) -> Response:
     """The trace of a request of the last ten minutes; with `item_id` also what found the item, where it was shown,
     or which stage lost it and by what margin.

@@ -5,8 +5,9 @@ from typing import Annotated, Final
 from fastapi import Query, Response
 
 from serving.auth import Reader
-from serving.problems import Problem, refused
+from serving.problems import Problem
 from serving.routes.base import Desk, json, router, web_file
+from serving.wire import Id
 
 ROUTES = router("playground", include_in_schema=False)
 _FILES: Final = {
@@ -24,12 +25,9 @@ async def page() -> Response:
 
 
 @ROUTES.get("/playground/items")
-async def items(ids: Annotated[str, Query(max_length=20_000)], service: Desk, _: Reader) -> Response:
-    """What to show of items; `ids` are separated by commas."""
-    wanted = ids.split(",")
-    if len(wanted) > _MOST:
-        raise refused("ids", f"must be at most {_MOST}")
-    return json({"items": await service.on_engine(lambda: service.engine.items(wanted))})
+async def items(item_id: Annotated[list[Id], Query(max_length=_MOST)], service: Desk, _: Reader) -> Response:
+    """What to show of items: `item_id=a&item_id=b`."""
+    return json({"items": await service.on_engine(lambda: service.engine.items(item_id))})
 
 
 @ROUTES.get("/playground/users")

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import Path, Response
+from fastapi import Path, Query, Response
 
 from serving.auth import Admin
 from serving.routes.base import Desk, answers, json, router
 from serving.shapes import Forgotten
+from serving.wire import Id
 
 ROUTES = router("users", prefix="/v1/users")
 _NOTE = (
@@ -18,8 +19,14 @@ _NOTE = (
 )
 
 
-@ROUTES.delete("/{user_id}", responses=answers(Forgotten, 429, 507))
-async def forget(user_id: Annotated[str, Path(min_length=1, max_length=128)], service: Desk, _: Admin) -> Response:
+@ROUTES.delete("/{user_id:path}", responses=answers(Forgotten, 429, 507))
+async def forget(user_id: Annotated[Id, Path()], service: Desk, _: Admin) -> Response:
     """Remove a user's events; should the user come back, it is as somebody new."""
     removed = await service.forget(user_id)
     return json({"user_id": user_id, "events_removed": removed, "note": _NOTE})
+
+
+@ROUTES.delete("", responses=answers(Forgotten, 429, 507))
+async def forget_named(user_id: Annotated[Id, Query()], service: Desk, key: Admin) -> Response:
+    """The same, for an id that a client or a proxy would change in a path: `.` and `..`, and where `%2F` is decoded."""
+    return await forget(user_id, service, key)

@@ -34,7 +34,8 @@ async function show(page = 0) {
   try {
     const answer = await call(path, body);
     const ids = answer.items.map((item) => item.item_id);
-    const about = ids.length ? await call(`/playground/items?ids=${ids.map(encodeURIComponent).join(",")}`) : { items: [] };
+    const named = new URLSearchParams(ids.map((id) => ["item_id", id]));
+    const about = ids.length ? await call(`/playground/items?${named}`) : { items: [] };
     if (number !== asked) return;
     if (!page) shown = { path, body, request_id: answer.request_id };
     shown.page = page;

@@ -80,7 +80,7 @@ def word(key: str) -> str:
 
 def described(client: httpx.Client, keys: Sequence[str]) -> tuple[Asked, dict[str, State]]:
     """What is known of items, whether they can be bought or not. One that a page named has a row, but no words."""
-    asked = ask(client, "GET", "/playground/items", params={"ids": ",".join(keys)})
+    asked = ask(client, "GET", "/playground/items", params={"item_id": list(keys)})
     found = {row["item_id"]: row for row in asked.body["items"] if row["title"] is not None}
     names = ("price", "title", "brand")
     return asked, {
@@ -168,7 +168,7 @@ def leading(client: httpx.Client) -> tuple[str, list[Mapping[str, object]]]:
         if held and suggested(client, query)[1]["suggestion"]["leads"]:
             found.append((len(held), query, held))
     for _, query, held in sorted(found):
-        rows = ask(client, "GET", "/playground/items", params={"ids": ",".join(held)}).body["items"]
+        rows = ask(client, "GET", "/playground/items", params={"item_id": list(held)}).body["items"]
         leads = []
         for available in (True, False, True):
             ask(client, "POST", "/v1/events", json=again(rows, available))
