@@ -3,6 +3,8 @@
 import ctypes
 import os
 import shutil
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -25,6 +27,33 @@ def sync_all(root: Path) -> None:
             if not (path := Path(folder, name)).is_symlink():
                 sync(path)
         sync(Path(folder))
+
+
+def open_to_readers(root: Path) -> None:
+    """Let whoever may read a folder read all that is in it: some libraries write files for their own user alone."""
+    folders = root.stat().st_mode & 0o777
+    for folder, _, names in os.walk(root):
+        Path(folder).chmod(folders)
+        for name in names:
+            Path(folder, name).chmod(folders & 0o666)
+
+
+def files_in(root: Path) -> Iterator[str]:
+    """Names of the plain files in a folder and below it, relative and with `/`. What is neither file nor folder is told
+    as a name that ends with `/`, and so is a folder that holds nothing. Raises OSError for one that cannot be read."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, inside, names in os.walk(root, onerror=refuse):
+        base = Path(folder)
+        links = [name for name in inside if (base / name).is_symlink()]
+        here = {name: (base / name).lstat().st_mode for name in names}
+        odd = [*links, *(name for name, mode in here.items() if not stat.S_ISREG(mode))]
+        yield from ((base / name).relative_to(root).as_posix() + "/" for name in odd)
+        yield from ((base / name).relative_to(root).as_posix() for name in names if name not in odd)
+        if not inside and not names and base != root:
+            yield base.relative_to(root).as_posix() + "/"
 
 
 def make_folder(path: Path) -> None:

@@ -1,20 +1,23 @@
 """What is kept of what was trained: the newest bundles, the one that serves and the one to go back to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.artifacts import MANIFEST, read_manifest
-from pipeline.bundle import CURRENT, PREVIOUS, bundles, read_bundle
+from pipeline.bundle import BUNDLE, CURRENT, PREVIOUS, Bundle, listed
 from pipeline.errors import ArtifactError, InputError
 from pipeline.folders import discard
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Names of what was removed; artifacts: parts that no kept bundle was made of."""
+    """Names of what was removed; artifacts: parts that no kept bundle was made of; broken: bundles that stay as they
+    are, and why."""
 
     bundles: tuple[str, ...]
     artifacts: tuple[str, ...]
+    broken: Mapping[str, str]
 
 
 def prune(root: Path, keep: int) -> Pruned:
@@ -26,8 +29,8 @@ def prune(root: Path, keep: int) -> Pruned:
     if keep < 1:
         raise InputError("keep", "at least 1 bundle", received=keep)
     pointed = {link.resolve().name for link in (root / CURRENT, root / PREVIOUS) if link.is_symlink()}
-    known = [read_bundle(root / name) for name in bundles(root)]
-    known.sort(key=lambda bundle: (bundle.cutoff, (bundle.root / "bundle.json").stat().st_mtime_ns), reverse=True)
+    found = listed(root)
+    known = sorted(found.bundles, key=lambda bundle: (bundle.cutoff, _made(bundle)), reverse=True)
     gone = [bundle for place, bundle in enumerate(known) if place >= keep and bundle.id not in pointed]
     for bundle in gone:
         # Renamed first, so that a bundle is there whole or not at all.
@@ -42,7 +45,11 @@ def prune(root: Path, keep: int) -> Pruned:
         grave = folder.with_name(f".draft-{folder.name}")
         folder.replace(grave)
         discard(grave)
-    return Pruned(tuple(sorted(removed)), tuple(folder.name for folder in unused))
+    return Pruned(tuple(sorted(removed)), tuple(folder.name for folder in unused), found.broken)
+
+
+def _made(bundle: Bundle) -> int:
+    return (bundle.root / BUNDLE).stat().st_mtime_ns
 
 
 def _digest(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ import polars as pl
 from pipeline.features.text import normalise, tidy
 from pipeline.logs.events import subject
 from pipeline.logs.read import Log
+from pipeline.logs.searches import searches_of, told_searches
 from query_suggest.config import SuggestConfig
 from query_suggest.safety import BlockList, personal
 
@@ -19,14 +20,17 @@ SEARCH = "search"
 def searches(log: Log, cutoff: int) -> pl.DataFrame:
     """What was searched before `cutoff` (ms): {time, subject, query}, one row a search.
 
-    A search is the first page of a search impression; in a log without those, a finished `suggest` event.
+    A search is the first page of a search impression, or what feedback tells of a query where no page is known; in a
+    log without either, a finished `suggest` event.
     """
     who = ["time", "user_id", "session_id"]
     shown = log.frame("impression", before=cutoff, columns=[*who, "surface", "query", "page"])
-    rows = shown.filter((pl.col("surface") == SEARCH) & (pl.col("page") == 0))
-    if not len(rows.filter(pl.col("query").is_not_null())):
-        rows = log.frame("suggest", before=cutoff, columns=[*who, "chosen"]).rename({"chosen": "query"})
-    return rows.filter(pl.col("query").is_not_null()).select("time", subject(), "query")
+    pages = shown.filter((pl.col("surface") == SEARCH) & (pl.col("page") == 0) & pl.col("query").is_not_null())
+    rows = pl.concat([pages.select("time", subject(), "query"), searches_of(told_searches(log, before=cutoff))])
+    if len(rows):
+        return rows
+    chosen = log.frame("suggest", before=cutoff, columns=[*who, "chosen"]).filter(pl.col("chosen").is_not_null())
+    return chosen.select("time", subject(), query="chosen")
 
 
 def mine(rows: pl.DataFrame, config: SuggestConfig, cutoff: int) -> tuple[pl.DataFrame, dict[str, float]]:

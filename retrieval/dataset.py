@@ -201,15 +201,23 @@ def _surface(name: str) -> int:
 
 
 def training_pairs(log: Log, state: State, spec: Spec) -> Pairs:
-    """Every positive of a page with what the page was asked; other positive actions as what came next.
+    """Every positive of a page with what the page was asked; of other positive actions those that name a query with
+    it, the rest as what came next.
 
     Sorted by time, then subject and item.
     """
     good = [action for action, gain in state.gains.items() if gain > 0]
     feedback = log.frame("feedback").filter(pl.col("action").is_in(good))
     feedback = feedback.with_columns(subject().fill_null("").alias("subject"))
-    rows = feedback.select("event_id", "subject", "time", "item_id", query=pl.lit(""), segment=pl.lit(None, pl.String))
-    rows = rows.with_columns(surface=pl.lit("recommend"), seed=pl.lit(""))
+    rows = feedback.select(
+        *("event_id", "subject", "time", "item_id"),
+        pl.col("query").fill_null("").str.strip_chars(),
+        segment=pl.lit(None, pl.String),
+        seed=pl.lit(""),
+    )
+    rows = rows.with_columns(
+        surface=pl.when(pl.col("query") == "").then(pl.lit("recommend")).otherwise(pl.lit("search"))
+    )
     if log.has("impression"):
         paged = _of_pages(log, feedback, state.segment)
         rows = pl.concat([paged.select(rows.columns), rows.join(paged, on="event_id", how="anti")])

@@ -37,7 +37,8 @@ from retrieval.vectors import VECTORS, build_index
 
 LEAST: Final = 100  # pairs below which there is nothing to learn
 _JUDGED = 500  # held-out requests of a kind that say when to stop
-_DEEP = 100
+_DEEP, _TOP = 100, 10
+_TOLD: Final = 4  # share of the catalogue, one in so many, that may be looked through before finding says nothing
 _FURTHER = 3  # of so many passes, one more over everything
 _TOGETHER = 200_000  # pairs of all passes, up to which they are few
 _AGAIN = 0.5  # share of the learning rate at which they begin
@@ -115,10 +116,11 @@ def _paces(passes: int, first: float = 1.0) -> list[tuple[float, float]]:
 
 
 def _recall(learner: Learner, held: HeldOut) -> float:
-    """At 100, over some of the requests."""
+    """At 100, over some of the requests; of a catalogue so small that 100 say nothing, at less."""
     step = -(-held.requests.size // _JUDGED)
     rows = np.arange(0, held.requests.size, step)
-    found = _nearest(learner, held, rows, _DEEP)
+    depth = min(_DEEP, max(_TOP, len(held.state.catalogue) // _TOLD))
+    found = _nearest(learner, held, rows, depth)
     shares = [np.isin(own, items).mean() for own, items in zip(held.relevant(rows), found, strict=True)]
     return float(np.mean(shares))
 

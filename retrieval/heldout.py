@@ -23,6 +23,7 @@ from pipeline.filters import NO_FILTERS, parse_filters
 from pipeline.logs.attribution import attribute, grades, has_labelled, labelled
 from pipeline.logs.events import subject
 from pipeline.logs.read import Log
+from pipeline.logs.searches import searches_of, told_searches
 from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
 from pipeline.state import COUNTED, State
 from pipeline.values import plain_members
@@ -95,7 +96,8 @@ def held_out(log: Log, state: State, seed: int = 0, exclude: Exclusions = USUAL)
 
 def held_out_searches(log: Log, state: State, seed: int = 0, exclude: Exclusions = USUAL) -> HeldOut | None:
     """At most `MOST` searches with something relevant. None when the log has none."""
-    return _excluding(_later_pages(log, state, seed, _QUERY), exclude)
+    found = _later_pages(log, state, seed, _QUERY)
+    return _excluding(found or _later_searches(log, state, seed), exclude)
 
 
 def _excluding(found: HeldOut | None, exclude: Exclusions) -> HeldOut | None:
@@ -129,7 +131,7 @@ def _later_pages(log: Log, state: State, seed: int, kind: pl.Expr) -> HeldOut | 
     columns = ["time", "event_id", "request_id", "page", "surface", "query", "filters", "context", "user_id"]
     pages = labelled(log.frame("impression", columns=[*columns, "session_id", "outcomes"])).filter(kind)
     pages = pages.sort("page", "time", "event_id").unique("request_id", keep="first", maintain_order=True).sort("time")
-    latest = int(max(len(pages) * _LATEST, min(_FEW, len(pages) * _HALF)))
+    latest = _held(len(pages))
     if not latest:
         return None
     pages = pages.tail(latest)
@@ -149,6 +151,42 @@ def _later_pages(log: Log, state: State, seed: int, kind: pl.Expr) -> HeldOut | 
         unseen=False,
         cutoff=cutoff,
     )
+
+
+def _later_searches(log: Log, state: State, seed: int) -> HeldOut | None:
+    """Searches of no known page, and what they led to."""
+    good = [action for action, gain in state.gains.items() if gain > 0]
+    told = told_searches(log).filter(pl.col("action").is_in(good))
+    searches = searches_of(told)
+    latest = _held(len(searches))
+    if state.clock != "exact" or not latest:
+        return None
+    history, searches = whole_history(state), searches.tail(latest)
+    cutoff = int(searches["time"][0])
+    names = ["time", "subject", "query"]
+    searches = searches.sample(MOST, seed=seed).sort(names) if len(searches) > MOST else searches
+    pairs = told.select("subject", "query", "item_id", time="asked_at").unique().sort(*names, "item_id")
+    pairs = pairs.join(searches.with_row_index("row"), on=names, maintain_order="left")
+    requests = _nobodys(len(searches)) | {
+        "query": np.array(searches["query"].to_list(), dtype=object),
+        "time": searches["time"].to_numpy(),
+        "subject_key": key_column(searches["subject"]),
+        "surface": np.full(len(searches), "search", dtype=object),
+    }
+    return HeldOut(
+        Batch.of(requests),
+        pairs["row"].cast(pl.Int64).to_numpy(),
+        state.catalogue.dense(pairs["item_id"]).astype(np.int32),
+        only(history, (history.time < cutoff) & (history.received < cutoff)),
+        state,
+        unseen=False,
+        cutoff=cutoff,
+    )
+
+
+def _held(requests: int) -> int:
+    """How many of so many requests are held out."""
+    return int(max(requests * _LATEST, min(_FEW, requests * _HALF)))
 
 
 def _next_actions(log: Log, state: State, history: Sequences, seed: int) -> HeldOut | None:

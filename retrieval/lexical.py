@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -54,7 +55,7 @@ class LexicalIndex:
         """Raises ArtifactError when the folder holds no index that `build_index` wrote."""
         try:
             about = json.loads((folder / _STATISTICS).read_text(encoding="utf-8"))
-            index = tantivy.Index.open(str(folder))
+            index = _opened(folder)
             return cls(index, index.searcher(), int(about["items"]), tuple(about["boosts"]), tuple(about["averages"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(_STATISTICS, f"a readable lexical index ({error})", place=str(folder)) from error
@@ -121,6 +122,18 @@ class LexicalIndex:
             one_of = query.term_set_query(schema, name, values)
             parts.append((tantivy.Occur.Must, query.const_score_query(one_of, 0.0)))
         return query.boolean_query(parts) if groups else parts[0][1]
+
+
+def _opened(folder: Path) -> Any:
+    """An index opened without a trace. tantivy locks a file beside an index before it maps the index into memory, so it
+    is shown a folder of links, which it does not need any more once everything is mapped."""
+    with TemporaryDirectory(prefix="podium-index-") as links:
+        for path in folder.resolve().iterdir():
+            if path.suffix != ".lock":
+                Path(links, path.name).symlink_to(path)
+        index = tantivy.Index.open(links)
+        index.config_reader("manual")  # what is published never changes: there is nothing to reload
+    return index
 
 
 def build_index(catalogue: Catalogue, boosts: tuple[float, ...], folder: Path) -> int:

@@ -71,9 +71,10 @@ def train_fusion(
         more = with_tower(held, config, best.fusion, found, final=final)
         best, tried = gated(best, choose(more, final=final)), tried + more
     metrics: dict[str, float] = {"requests": float(held.requests.size), "without_seen": float(held.unseen)}
-    if lexical is not None and searches and (found := _found(towers, SEARCHED, searches)) is not None:
-        more = search_trials(searches, config, LexicalIndex.open(lexical), best.fusion, found)
-        searched = gated(more[0], choose(more))
+    if searches and (found := _found(towers, SEARCHED, searches)) is not None:
+        words = None if lexical is None else LexicalIndex.open(lexical)
+        more = search_trials(searches, config, words, best.fusion, found)
+        searched = gated(more[0], choose(more, final=final))
         best, tried = replace(best, fusion=searched.fusion), tried + more
         metrics |= {f"search_{name}": searched.about()[name] for name in ("recall@100", "ndcg@10")}
         metrics["searches"] = float(searches.requests.size)

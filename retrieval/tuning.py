@@ -123,9 +123,15 @@ def with_tower(
 
 
 def search_trials(
-    held: HeldOut, config: RetrievalConfig, index: LexicalIndex, best: Learned, found: Found
+    held: HeldOut, config: RetrievalConfig, index: LexicalIndex | None, best: Learned, found: Found
 ) -> list[Trial]:
-    """What the towers add to found words on searches."""
+    """What the towers add to found words on searches; where there is no index of words, to what is popular, which all
+    searches get then."""
+    if index is None:
+        usual = config.filled(best)
+        popular = pools(held, [Popular(held.state, PopularIndex(usual.popular), usual.popular)])
+        without = tried(popular, [best._replace(search_tower=0.0)], config)
+        return without + tried(pools(held, (), found), [best._replace(search_tower=1.0)], config, search=True)
     made = pools(held, [Lexical(held.state, index, config.lexical)], found)
     return tried(made, [best._replace(search_tower=weight) for weight in SEARCH_TOWER], config, search=True)
 

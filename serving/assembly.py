@@ -172,10 +172,12 @@ def cascades(parts: Parts, state: State, rules: Sequence[Rule] = ()) -> Mapping[
     rescue = (Step(Rescue(popular)),) if settings.rescue or not lexical else ()
     fuse, fuse_search = Step(Fuse(state, settings)), Step(Fuse(state, settings.for_search))
     search_tower, tower = (_tower(parts, state, each) for each in (settings.for_search, settings))
+    # Beside words the towers only add to what was found; without words they are all that can find anything.
+    search = (*lexical, *rescue, *search_tower) if lexical else (*search_tower, *rescue)
     top = Step(TopK(parts.settings.rerank.slate))
     tail = {kind: _rank_and_rerank(parts, state, book, kind, (top,)) for kind in KINDS}
     found = {
-        "search": (*prepare, *pinned, *lexical, *rescue, *search_tower, fuse_search, *tail["search"]),
+        "search": (*prepare, *pinned, *search, fuse_search, *tail["search"]),
         "recommend": (*prepare, *pinned, Step(popular), *covisit, *fresh, *tower, fuse, *tail["recommend"]),
         "rank": (*prepare, Step(Given()), *_rank_and_rerank(parts, state, book, "rank", ())),
         "popularity": (*prepare, Step(usual), fuse, top),

@@ -6,7 +6,7 @@ A step without data is left out and reported; serving has its fallback.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.bundle import Taken, bind, bundles, current, open_bundle, promote
+from pipeline.bundle import Taken, bind, bundles, current, make_current, open_bundle, promote
 from pipeline.errors import InputError
 from pipeline.logs.events import TYPES
 from pipeline.logs.partitions import STORED
@@ -104,5 +104,5 @@ def _promote(root: Path, bundle_id: str) -> tuple[bool, str]:
         return True, "the first bundle" if len(bundles(root)) == 1 else "already current"
     verdict = passes(open_bundle(root / bundle_id), open_bundle(root))
     if verdict.passed:
-        promote(root, bundle_id)
+        make_current(root, bundle_id)
     return verdict.passed, verdict.reason

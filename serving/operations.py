@@ -24,12 +24,18 @@ def bundle() -> None:
 @click.argument("root", type=PATH)
 @as_json
 def bundle_list(root: Path, json_: bool) -> None:
-    """The bundles under ROOT; the current one is marked."""
+    """The bundles under ROOT; the current one is marked, and what is broken, with the reason."""
     if not root.is_dir():
         raise InputError("ROOT", "a bundles root; `podium train` writes one", place=str(root))
-    names, serving = store.bundles(root), store.current(root)
-    marked = {name: "current" if name == serving else "" for name in names}
-    show({"bundles": names, "current": serving}, json_, lambda: [f"{n}  {mark}" for n, mark in marked.items()])
+    found, serving = store.listed(root), store.current(root)
+    names = [each.id for each in found.bundles]
+
+    def lines() -> list[str]:
+        broken = {name: f"broken: {why}" for name, why in found.broken.items()}
+        marked = {name: ("current  " if name == serving else "") + broken.get(name, "") for name in (*names, *broken)}
+        return [f"{name}  {mark}".rstrip() for name, mark in sorted(marked.items())]
+
+    show({"bundles": names, "current": serving, "broken": found.broken}, json_, lines)
 
 
 @bundle.command("show")
@@ -43,7 +49,7 @@ def bundle_show(path: Path) -> None:
 @click.argument("path", type=PATH)
 @as_json
 def bundle_verify(path: Path, json_: bool) -> None:
-    """Check sizes and digests of every file of a bundle."""
+    """Check a bundle's id, what it lists, and the size and digest of every file."""
     checked = store.open_bundle(path)
     show({"bundle": checked.id, "verified": True, "parts": sorted(checked.parts)}, json_)
 
@@ -53,17 +59,24 @@ def bundle_verify(path: Path, json_: bool) -> None:
 @click.argument("bundle_id")
 @as_json
 def bundle_promote(root: Path, bundle_id: str, json_: bool) -> None:
-    """Make a bundle the current one."""
-    store.promote(root, bundle_id)
-    show({"current": bundle_id}, json_)
+    """Make a bundle the current one, once it has been opened as a service opens it."""
+    show({"current": _promoted(root, bundle_id)}, json_)
 
 
 @bundle.command("rollback")
 @click.argument("root", type=PATH)
 @as_json
 def bundle_rollback(root: Path, json_: bool) -> None:
-    """Go back to the bundle before."""
-    show({"current": store.rollback(root)}, json_)
+    """Go back to the bundle before, once it has been opened as a service opens it."""
+    show({"current": _promoted(root, store.previous(root))}, json_)
+
+
+def _promoted(root: Path, bundle_id: str) -> str:
+    from serving.assembly import open_parts
+
+    open_parts(store.opened(root, bundle_id))
+    store.make_current(root, bundle_id)
+    return bundle_id
 
 
 @bundle.command("prune")

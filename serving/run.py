@@ -8,7 +8,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from pipeline.bundle import open_bundle
+from pipeline.bundle import Bundle, open_bundle
 from pipeline.errors import InputError
 from pipeline.logs.compact import CLOCK, Compacted
 from pipeline.logs.compact import compact as run_compaction
@@ -42,11 +42,11 @@ def serve(
     """
     settings = settings_for(bundle, config, host=host, port=port, root=root, replay=replay or None)
     check_keys(settings, read_keys(settings.keys_file))
-    open_bundle(bundle)
+    checked = open_bundle(bundle)
     listen = {"host": settings.host, "port": settings.port, "log_level": "warning", "access_log": False}
     print(f"http://{settings.host}:{settings.port}/  (API: /docs; stop with Ctrl-C)", flush=True)  # noqa: T201
     if workers == 1:
-        uvicorn.run(build(bundle, config, settings), **listen)  # type: ignore[arg-type]
+        uvicorn.run(build(checked, config, settings), **listen)  # type: ignore[arg-type]
         return
     handed = [str(bundle), str(config or ""), settings.host, str(settings.port), str(settings.root), str(int(replay))]
     os.environ[_HANDED] = "\n".join(handed)
@@ -63,7 +63,7 @@ def settings_for(bundle: Path, config: Path | None, **given: object) -> Settings
     return load_settings(config, bundles=bundles, **given)
 
 
-def build(bundle: Path, config: Path | None, settings: Settings) -> FastAPI:
+def build(bundle: Path | Bundle, config: Path | None, settings: Settings) -> FastAPI:
     return create_app(lambda: Engine(bundle, config=config), settings)
 
 

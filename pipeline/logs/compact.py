@@ -12,9 +12,8 @@ from shutil import rmtree
 from time import perf_counter, time_ns
 from typing import Final
 
-from pipeline.bundle import bundles as names_of
-from pipeline.bundle import read_bundle
-from pipeline.errors import InputError
+from pipeline.bundle import listed
+from pipeline.errors import ArtifactError, InputError
 from pipeline.logs.events import HAPPENED
 from pipeline.logs.forget import Leaving, expire, forget_in, without
 from pipeline.logs.grow import Grown, grow
@@ -127,8 +126,11 @@ def _mark(stored: object, store_id: str, head: int) -> int:
 
 def _needless(bundles: Path, store: str, head: int) -> tuple[int, int]:
     """What no bundle has to be told of the store: numbers up to the first, of events before the second, ms. Nothing
-    while there is no bundle."""
-    known = [read_bundle(bundles / name) for name in names_of(bundles)]
+    while there is no bundle. Raises ArtifactError for a broken one: what it knows nobody can say."""
+    found = listed(bundles)
+    for why in found.broken.values():
+        raise ArtifactError("bundle", f"{why}; or remove that bundle")
+    known = found.bundles
     told = [bundle.stored.seq for bundle in known if bundle.stored is not None and bundle.stored.id == store]
     cutoffs = [bundle.cutoff for bundle in known if bundle.stored is None or bundle.stored.id != store]
     return min([head, *told]), min(cutoffs, default=FOREVER_MS if known else 0)

@@ -27,7 +27,8 @@ def next_task(
     sample: int | None,
     asking: Asking,
 ) -> Task:
-    """One recommend request at the moment of each held-out positive; relevant is that item alone.
+    """One request at the moment of each held-out positive: a search where it names a query, else a recommendation;
+    relevant is that item alone.
 
     A request sees what is strictly earlier: positives of one sitting with one time stamp are asked about one by
     one, each with the history before the sitting. known: all feedback there is, whose items before the request
@@ -41,7 +42,10 @@ def next_task(
     told = told.filter(pl.col("request_id").is_in(sampled(told["request_id"], sample).implode()))
     requests = told.sort("time", "event_id").with_row_index("row")
     requests = requests.with_columns(
-        page=pl.lit(0, pl.Int32), query=pl.lit(None, pl.String), surface=pl.lit("recommend"), **_BARE
+        pl.col("query").str.strip_chars().replace("", None), page=pl.lit(0, pl.Int32), **_BARE
+    )
+    requests = requests.with_columns(
+        surface=pl.when(pl.col("query").is_null()).then(pl.lit("recommend")).otherwise(pl.lit("search"))
     )
     gain = requests["action"].replace_strict(dict(gains), default=0.0, return_dtype=pl.Float64).to_numpy()
     item = asking.catalogue.dense(requests["item_id"])

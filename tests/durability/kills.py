@@ -1,6 +1,5 @@
 """kill -9 at random moments of writers and compactions; after each the store and the log are what clients were told."""
 
-import json
 import random
 import shutil
 import time
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.bundles import make_bundle
 from tests.durability.history import History, check
 from tests.durability.running import Program
 
@@ -97,10 +97,8 @@ def run_compaction(folder: Path, url: str, log: Path) -> tuple[int, float]:
 
 def make_bundles(folder: Path, cutoff: int) -> Path:
     """A bundles root with one bundle, of which nothing but its cutoff (ms) is asked."""
-    about: dict[str, Any] = {"schema": 1, "id": "b", "cutoff": cutoff, "catalogue": "c", "features": "f"}
-    (folder / "bundles/b").mkdir(parents=True, exist_ok=True)
-    about["parts"] = {"catalogue": "c", "features": "f"}
-    (folder / "bundles/b/bundle.json").write_text(json.dumps(about), encoding="utf-8")
+    shutil.rmtree(folder / "bundles", ignore_errors=True)
+    make_bundle(folder / "bundles", cutoff)
     return folder / "bundles"
 
 

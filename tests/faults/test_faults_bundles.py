@@ -2,6 +2,7 @@
 whoever opens it."""
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from fault_checks import Shop, check_refused, podium
 
 from pipeline.artifacts import read_manifest, sha256
+from pipeline.bundle import _identity, current
 
 Break = Callable[[Path], object]
 
@@ -38,6 +40,17 @@ def rename_in_manifest(folder: Path, name: str) -> None:
     edit(folder / "manifest.json", files={name if i == 0 else old: files[old] for i, old in enumerate(files)})
 
 
+def replace_in(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def unlist(bundle: Path, part: str) -> None:
+    parts = json.loads((bundle / "bundle.json").read_text())["parts"]
+    edit(bundle / "bundle.json", parts={name: digest for name, digest in parts.items() if name != part})
+
+
 def link_away(path: Path, outside: Path) -> None:
     outside.write_bytes(path.read_bytes())
     path.unlink()
@@ -54,12 +67,17 @@ def other_catalogue(folder: Path) -> None:
 def bind_again(bundle: Path) -> None:
     """Make manifests and bundle.json agree with what now lies there, as whoever tampers would."""
     about = json.loads((bundle / "bundle.json").read_text())
-    for name in about["parts"]:
+    parts, changed = about["parts"], {}
+    for name in ("catalogue", "features", *parts):
         folder, manifest = bundle / name, read_manifest(bundle / name)
         kept = (path for path in folder.iterdir() if path.name != "manifest.json" and path.is_file())
         files = {p.name: {"sha256": sha256(p), "size": p.stat().st_size} for p in sorted(kept)}
-        edit(folder / "manifest.json", files=files)
-        about["parts"][name] = replace(manifest, files=files).digest
+        inputs = {key: changed.get(digest, digest) for key, digest in manifest.inputs.items()}
+        edit(folder / "manifest.json", files=files, inputs=inputs)
+        old, parts[name] = parts[name], replace(manifest, files=files, inputs=inputs).digest
+        changed.setdefault(old, parts[name])
+    about |= {name: parts[name] for name in ("catalogue", "features")}
+    about["id"] = _identity(parts, about["cutoff"], None)
     (bundle / "bundle.json").write_text(json.dumps(about))
 
 
@@ -77,6 +95,86 @@ CHANGED: dict[str, tuple[Break, tuple[str, ...]]] = {
     "a part that leaves the bundle": (lambda b: edit(b / "bundle.json", parts={"../x": "0"}), ("parts", "plain names")),
     "a part that is hidden": (lambda b: edit(b / "bundle.json", parts={".x": "0"}), ("parts", "plain names")),
     "a part that is missing": (lambda b: shutil.rmtree(b / "ranker"), ("manifest.json", "ranker")),
+    "another cutoff": (lambda b: edit(b / "bundle.json", cutoff=1), ("id", "follows from what is in it")),
+    "a cutoff that is a fraction": (lambda b: edit(b / "bundle.json", cutoff=1.0), ("bundle.json", "cutoff is no int")),
+    "another id": (lambda b: edit(b / "bundle.json", id="b-000000000000"), ("id", "follows from what is in it")),
+    "an id that leaves the root": (lambda b: edit(b / "bundle.json", id="../../evil"), ("id", "'../../evil'")),
+    "another catalogue": (lambda b: edit(b / "bundle.json", catalogue="0" * 64), ("catalogue", "digest of the part")),
+    "a store it never read": (
+        lambda b: edit(b / "bundle.json", stored={"id": "s", "seq": 9}),
+        ("id", "follows from what is in it"),
+    ),
+    "a store without a number": (lambda b: edit(b / "bundle.json", stored={"id": "s"}), ("bundle.json", "seq")),
+    "a field too many": (lambda b: edit(b / "bundle.json", note="x"), ("bundle.json", "note is unknown")),
+    "a field that stands twice": (
+        lambda b: replace_in(b / "bundle.json", ' "id":', ' "id": "b-000000000000", "id":'),
+        ("bundle.json", "'id' stands twice"),
+    ),
+    "bundle.json nested a million deep": (
+        lambda b: (b / "bundle.json").write_text("[" * 1_000_000),
+        ("bundle.json", "nested too deep"),
+    ),
+    "a cutoff of ten thousand digits": (
+        lambda b: replace_in(b / "bundle.json", '"cutoff": ', '"cutoff": ' + "9" * 10_000),
+        ("bundle.json", "JSON"),
+    ),
+    "a part nobody lists": (lambda b: (b / "extra").mkdir(), ("extra", "remove it")),
+    "a part that is no longer listed": (lambda b: unlist(b, "covisit"), ("covisit", "remove it")),
+    "a part taken out whole": (
+        lambda b: (unlist(b, "covisit"), shutil.rmtree(b / "covisit")),
+        ("id", "follows from what is in it"),
+    ),
+    "two parts that changed names": (
+        lambda b: (
+            (b / "trade").rename(b / "x"),
+            (b / "fusion").rename(b / "trade"),
+            (b / "x").rename(b / "fusion"),
+        ),
+        ("the part this bundle was made with",),
+    ),
+    "a file nobody lists": (
+        lambda b: (b / "ranker/x.so").write_bytes(b"x"),
+        ("x.so", "manifest lists", "remove it"),
+    ),
+    "a hidden file": (lambda b: (b / ".x").write_bytes(b""), (".x", "remove it")),
+    "a folder inside a part": (lambda b: (b / "ranker/deep/er").mkdir(parents=True), ("deep", "remove it")),
+    "a link nobody lists": (lambda b: (b / "ranker/x").symlink_to("/"), ("x", "remove it")),
+    "a pipe for a file": (
+        lambda b: ((b / "ranker/ranker.json").unlink(), os.mkfifo(b / "ranker/ranker.json")),
+        ("ranker.json", "a file the manifest lists"),
+    ),
+    "a pipe for a manifest": (
+        lambda b: ((b / "ranker/manifest.json").unlink(), os.mkfifo(b / "ranker/manifest.json")),
+        ("manifest.json", "no plain file"),
+    ),
+    "a link to a part elsewhere": (
+        lambda b: ((b / "ranker").rename(b.with_name("r")), (b / "ranker").symlink_to(b.with_name("r"))),
+        ("ranker", "no link"),
+    ),
+    "a link to a bundle.json elsewhere": (
+        lambda b: link_away(b / "bundle.json", b.with_name("outside.json")),
+        ("bundle.json", "no link"),
+    ),
+    "a link to a manifest elsewhere": (
+        lambda b: link_away(b / "ranker/manifest.json", b.with_name("outside.json")),
+        ("manifest.json", "remove it"),
+    ),
+    "a file changed under its other name": (
+        lambda b: (os.link(b / "lexical/meta.json", b.with_name("other")), flip(b.with_name("other"))),
+        ("meta.json", "SHA-256"),
+    ),
+    "a manifest whose key stands twice": (
+        lambda b: replace_in(b / "ranker/manifest.json", ' "kind":', ' "kind": "x", "kind":'),
+        ("manifest.json", "'kind' stands twice"),
+    ),
+    "a manifest made at no moment": (
+        lambda b: edit(b / "ranker/manifest.json", created="<script>"),
+        ("manifest.json", "created is no moment"),
+    ),
+    "a manifest of another code": (
+        lambda b: edit(b / "ranker/manifest.json", code="9"),
+        ("ranker", "the part this bundle was made with"),
+    ),
     "a part of another bundle": (
         lambda b: edit(b / "ranker/manifest.json", metrics={"auc": 1.0}),
         ("ranker", "the part this bundle was made with"),
@@ -237,6 +335,70 @@ def test_a_part_that_was_published_broken_is_refused_when_opened(
 def test_a_bundle_bound_again_without_a_change_opens(broken: Path, shop: Shop) -> None:
     bind_again(broken)
     assert podium("explain", "--bundle", broken, "--item", shop.item).code == 0
+
+
+@pytest.fixture
+def root(shop: Shop, tmp_path: Path) -> Path:
+    """A bundles root of one's own, whose files are copies."""
+    return Path(shutil.copytree(shop.bundles, tmp_path / "bundles", symlinks=True))
+
+
+@pytest.mark.parametrize("spoil", ["a file", "a cutoff", "a reader", "a name", "a link"])
+def test_what_cannot_serve_is_not_promoted_and_is_listed_with_its_reason(spoil: str, root: Path) -> None:
+    good = current(root)
+    assert good is not None
+    name = shutil.copytree(root / good, root / "copy").rename(root / "b-0123456789ab").name
+    if spoil != "a name":  # a sound bundle whose folder has the id of another
+        shutil.rmtree(root / name)
+        name = other_cutoff(root, good)
+    if spoil == "a file":
+        flip(root / name / "lexical" / "meta.json")
+    elif spoil == "a cutoff":
+        edit(root / name / "bundle.json", cutoff=7)
+    elif spoil == "a reader":  # sound, but of features this version does not know
+        edit(root / name / "ranker/ranker.json", all=["ctr"], used=[], rate="")
+        bind_again(root / name)
+        name = (root / name).rename(root / json.loads((root / name / "bundle.json").read_text())["id"]).name
+    elif spoil == "a link":
+        (root / name).rename(root.parent / name)
+        (root / name).symlink_to(root.parent / name)
+    refused = podium("bundle", "promote", root, name)
+    check_refused(refused)
+    assert (current(root), (root / "previous").is_symlink()) == (good, False)
+    assert podium("explain", "--bundle", root, "--item", "x").code == 0
+    told = json.loads(podium("bundle", "list", root, "--json").out)
+    assert good in told["bundles"]
+    assert list(told["broken"]) == ([] if spoil in ("a file", "a reader") else [name])  # contents are not read to list
+    assert ("broken: " in podium("bundle", "list", root).out) == bool(told["broken"])
+
+
+def other_cutoff(root: Path, bundle: str) -> str:
+    """The id of a sound bundle of the same parts that claims to have learned for a moment longer."""
+    folder = shutil.copytree(root / bundle, root / "longer")
+    edit(folder / "bundle.json", cutoff=json.loads((folder / "bundle.json").read_text())["cutoff"] + 1)
+    bind_again(folder)
+    return folder.rename(root / json.loads((folder / "bundle.json").read_text())["id"]).name
+
+
+def test_a_bundle_that_broke_since_it_served_is_not_gone_back_to(root: Path) -> None:
+    old = current(root)
+    assert old is not None
+    new = other_cutoff(root, old)
+    assert podium("bundle", "promote", root, new).code == 0
+    flip(root / old / "lexical" / "meta.json")
+    check_refused(podium("bundle", "rollback", root), "meta.json", "SHA-256")
+    assert current(root) == new
+    assert (root / "previous").readlink() == Path(old)
+
+
+@pytest.mark.parametrize("to", ["../outside", "renamed"])
+def test_a_current_link_that_leads_astray_is_not_followed(to: str, root: Path) -> None:
+    good = current(root)
+    assert good is not None
+    shutil.copytree(root / good, root / to)
+    (root / "current").unlink()
+    (root / "current").symlink_to(to)
+    check_refused(podium("explain", "--bundle", root, "--item", "x"), "current", f"a link to {good} beside it")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "serve", "explain"])

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.bundle import Taken
 from pipeline.logs.ingest import ingest
 from pipeline.logs.store import EventStore, Row
+from tests.bundles import make_bundle
 
 DAY = 86_400_000
 NOW = time.time_ns() // 1_000_000  # ids that left the store are known for 30 days of the clock's
@@ -70,13 +72,9 @@ def parquet(log: Path) -> dict[str, bytes]:
     return {str(path.relative_to(log)): path.read_bytes() for path in sorted(log.rglob("*.parquet"))}
 
 
-def bundle(root: Path, cutoff: int, name: str = "b-1", **stored: object) -> Path:
+def bundle(root: Path, cutoff: int, stored: Taken | None = None) -> Path:
     """A bundles root with one more bundle, of which only the cutoff matters, and what it says of a store."""
-    (root / name).mkdir(parents=True)
-    parts = {"catalogue": "0", "features": "1"}
-    about = {"schema": 1, "id": name, "cutoff": cutoff, "catalogue": "0", "features": "1", "parts": parts}
-    about |= {"stored": stored} if stored else {}
-    (root / name / "bundle.json").write_text(json.dumps(about))
+    make_bundle(root, cutoff, stored)
     return root
 
 

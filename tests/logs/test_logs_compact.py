@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from compact_tools import DAY, NOW, TODAY, bundle, click, holds, ingested, item, page, parquet, refused, row, take
 
+from pipeline.bundle import Taken
 from pipeline.errors import ArtifactError, InputError
 from pipeline.logs import compact as compacting
 from pipeline.logs import partitions
@@ -63,8 +64,8 @@ def test_the_next_run_goes_on_where_the_last_one_ended_and_links_the_other_days(
 def test_rows_leave_the_store_when_no_bundle_has_to_be_told_of_them(
     store: EventStore, log: Path, tmp_path: Path
 ) -> None:
-    bundle(tmp_path / "bundles", TODAY - DAY, "b-older")
-    bundle(tmp_path / "bundles", TODAY, "b-newer")
+    bundle(tmp_path / "bundles", TODAY - DAY)
+    bundle(tmp_path / "bundles", TODAY)
     take(store, *(click(f"c{day}", time=TODAY - day * DAY) for day in range(4)))
     assert compact(store, log, bundles=tmp_path / "bundles").released == 2  # of two and of three days ago
     assert [event.seq for event in store.since(0)] == [1, 2]
@@ -74,14 +75,14 @@ def test_rows_leave_the_store_when_no_bundle_has_to_be_told_of_them(
 def test_a_bundle_that_says_what_of_the_store_it_knows_needs_no_more_of_that_whatever_its_time(
     store: EventStore, log: Path, tmp_path: Path
 ) -> None:
-    bundle(tmp_path / "bundles", TODAY, id=store.id, seq=2)
+    bundle(tmp_path / "bundles", TODAY, Taken(store.id, 2))
     take(store, click("c1"), click("ahead", time=TODAY + DAY), click("missed", time=TODAY - DAY))
     assert compact(store, log, bundles=tmp_path / "bundles").released == 2
     assert [event.seq for event in store.since(0)] == [3]
 
 
 def test_what_happens_after_a_cutoff_stays_though_it_came_before(store: EventStore, log: Path, tmp_path: Path) -> None:
-    bundle(tmp_path / "bundles", TODAY, id="another store", seq=9)
+    bundle(tmp_path / "bundles", TODAY, Taken("another store", 9))
     store.append([row(click("ahead", time=TODAY + DAY), received=TODAY - 1)])
     assert compact(store, log, bundles=tmp_path / "bundles").released == 0
 
@@ -314,8 +315,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(store: EventStore, log: Path, t
     with pytest.raises(InputError, match="clock"):
         compact(store, tmp_path / "order", bundles=None)
     bundle(tmp_path / "bundles", NOW)
-    (tmp_path / "bundles/b-1/bundle.json").write_text("{")
-    with pytest.raises(ArtifactError, match=r"bundle\.json"):
+    (path,) = tmp_path.glob("bundles/b-*/bundle.json")
+    path.write_text(path.read_text().replace(str(NOW), str(NOW + 1)))  # it learned more than it says, or less
+    with pytest.raises(ArtifactError, match=r"follows from what is in it.*remove that bundle"):
         compact(store, log, bundles=tmp_path / "bundles")
     assert store.count() == 1
 

@@ -11,6 +11,8 @@ import pytest
 
 from pipeline.logs.read import Log
 from pipeline.state import Frames
+from serving.replay.heldout import next_task
+from serving.replay.requests import Asking
 from serving.replay.run import EvaluateOptions, Report, evaluate
 from tests.frames import HOUR, act, frame, item, page
 from tests.replay.fake_engine import CUTOFF, FakeEngine
@@ -139,6 +141,12 @@ def test_the_next_item_is_asked_for_just_before_each_positive(
     assert run.filter(pl.col("request_id") == "next:u:0")["item_id"].to_list()[:2] == ["a", "b"]
     assert mean(report, "next", "podium", "mrr") == pytest.approx(0.5)  # b stands second both times: tied with a
     assert mean(report, "next", "random", "recall@20") == 1.0
+
+
+def test_a_positive_that_names_a_query_is_asked_for_as_a_search(engine_of: Engines) -> None:
+    held_out = frame("feedback", act("click", "b", NOW, query=" thing "), act("click", "c", NOW + 1, query=" "))
+    task = next_task(held_out, None, {"click": 1.0}, None, Asking(engine_of(known()).state.catalogue, "region"))
+    assert [(ask.query, ask.surface) for ask in task.asks] == [("thing", "search"), ("", "recommend")]
 
 
 def test_seen_items_leave_the_slate_on_demand(engine_of: Engines, write_log: Logs, tmp_path: Path) -> None:

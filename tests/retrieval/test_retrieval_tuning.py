@@ -257,6 +257,19 @@ def test_on_searches_towers_that_find_nothing_weigh_nothing(tmp_path: Path) -> N
     assert gated(made[0], choose(made)).fusion.search_tower == 0
 
 
+def test_without_words_searches_are_the_towers_where_these_find_more_than_what_is_popular(tmp_path: Path) -> None:
+    acts = [
+        act("click", f"i{item_:02d}", n * HOUR, user_id=f"u{n % 7}", query=f"thing {item_}")
+        for n, item_ in enumerate((40 * np.random.default_rng(0).random(400) ** 3).astype(int))
+    ]
+    log, state = logged(tmp_path / "log", acts)
+    searches = held_out_searches(log, state)
+    assert searches is not None
+    for share, weight in ((0.9, 1.0), (0.0, 0.0)):
+        made = search_trials(searches, RetrievalConfig(), None, Learned(), found_by(searches, share))
+        assert gated(made[0], choose(made, final=True)).fusion.search_tower == weight
+
+
 def test_what_is_held_out_of_a_log_is_kept_from_those_who_learn(tmp_path: Path) -> None:
     acts = [act("click", letter, place, user_id="a") for place, letter in enumerate("xyz")]
     found = held(tmp_path, [*acts, act("click", "x", 0, user_id="b")], clock="order")

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.errors import ArtifactError
+from pipeline.bundle import open_bundle, promote
 from pipeline.logs.events import subject
 from pipeline.rules import Rule
 from serving.app import create_app
 from serving.ports import DEPTH, Ahead, Ask, Slate, Still, SuggestAsk, Suggestion, Used
 from serving.settings import Settings
+from tests.bundles import make_bundle
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette would rather have a client that is not packaged yet
@@ -30,8 +31,8 @@ CATALOGUE = [f"i{n:03d}" for n in range(250)]
 class FakeEngine:
     """Items in the order of their names; what a subject hid is gone; a pinned item comes first."""
 
-    def __init__(self) -> None:
-        self.bundle_id = "b-one"
+    def __init__(self, bundle_id: str = "b-one") -> None:
+        self.bundle_id = bundle_id
         self.hidden: set[tuple[str, str]] = set()
         self.pinned: list[str] = []
         self.absorbed: list[str] = []
@@ -116,11 +117,10 @@ class FakeEngine:
         return {"id": self.bundle_id, "items": len(CATALOGUE)}
 
     def opened(self, bundle: Path) -> Callable[[], None]:
-        if bundle.name == "b-broken":
-            raise ArtifactError("bundle.json", "what was published", place=str(bundle))
+        bundle_id = open_bundle(bundle).id
 
         def serve() -> None:
-            self.bundle_id = bundle.name
+            self.bundle_id = bundle_id
             self.hidden, self.absorbed = set(), []
 
         return serve
@@ -147,10 +147,8 @@ def feedback(event_id: str = "e1", **fields: object) -> dict[str, object]:
     return event | {"item_id": "i000", "action": "click"} | fields
 
 
-def bundles_root(root: Path, *names: str) -> Path:
-    """A bundles root that holds bundles by these names; the first is current."""
-    for name in names:
-        (root / name).mkdir(parents=True)
-        (root / name / "bundle.json").write_text("{}")
-    (root / "current").symlink_to(names[0], target_is_directory=True)
-    return root
+def bundles_root(root: Path, count: int) -> list[str]:
+    """The ids of that many bundles of a new root; the first is current."""
+    names = [make_bundle(root, cutoff).id for cutoff in range(count)]
+    promote(root, names[0])
+    return names

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from serving_fakes import FakeEngine, TestClient, bundles_root, calling, feedback, settings
 
+from pipeline.bundle import current, make_current, previous
 from pipeline.logs.decode import decode_lines
 from pipeline.logs.store import EventStore, Row
 from serving.impressions import Impressions, impression
 from serving.ports import Slate
 from serving.slates import Kept, Slates
 from serving.telemetry import Metrics
+from tests.bundles import spoil
 
 
 def stored(root: Path, columns: str = "event_id") -> list[tuple]:
@@ -241,27 +243,49 @@ def test_rules_are_set_and_kept_and_recorded(client: TestClient, engine: FakeEng
 
 
 def test_a_bundle_is_activated_and_rolled_back_with_events_and_rules(tmp_path: Path) -> None:
-    engine = FakeEngine()
-    root = bundles_root(tmp_path / "bundles", "b-one", "b-two", "b-broken")
+    engine, root = FakeEngine(), tmp_path / "bundles"
+    one, two, broken = bundles_root(root, 3)
+    spoil(root / broken)
     with calling(engine, settings(tmp_path, bundles=root)) as client:
         client.post("/v1/events", json=feedback("e1"))
         assert client.post("/v1/bundle/rollback").status_code == 422  # nothing before
-        assert client.post("/v1/bundle/activate", json={"bundle": "b-two"}).json() == {"bundle": "b-two"}
-        assert (engine.absorbed, (root / "current").resolve().name) == (["e1"], "b-two")
-        refused = client.post("/v1/bundle/activate", json={"bundle": "b-broken"})
-        assert (refused.status_code, (root / "current").resolve().name) == (409, "b-two")
-        assert client.post("/v1/bundle/activate", json={"bundle": "../b-one"}).status_code == 422
-        assert client.post("/v1/bundle/rollback").json() == {"bundle": "b-one"}
-        assert client.get("/v1/bundle").json()["bundle"] == "b-one"
-        assert 'podium_bundle_info{bundle="b-one"} 1.0' in client.get("/metrics").text
+        assert client.post("/v1/bundle/activate", json={"bundle": two}).json() == {"bundle": two}
+        assert (engine.absorbed, current(root), previous(root)) == (["e1"], two, one)
+        refused = client.post("/v1/bundle/activate", json={"bundle": broken})
+        assert (refused.status_code, "SHA-256" in refused.text, current(root), previous(root)) == (409, True, two, one)
+        assert client.post("/v1/bundle/activate", json={"bundle": f"../bundles/{one}"}).status_code == 422
+        assert client.post("/v1/bundle/rollback").json() == {"bundle": one}
+        assert client.get("/v1/bundle").json()["bundle"] == one
+        assert f'podium_bundle_info{{bundle="{one}"}} 1.0' in client.get("/metrics").text
+
+
+def test_what_serves_is_not_left_for_a_bundle_that_broke_and_listing_says_which(tmp_path: Path) -> None:
+    root = tmp_path / "bundles"
+    one, two, three = bundles_root(root, 3)
+    make_current(root, two)
+    spoil(root / one)
+    (root / three / "bundle.json").unlink()
+    engine = FakeEngine(two)
+    with calling(engine, settings(tmp_path, bundles=root)) as client:
+        told = client.get("/v1/bundle").json()
+        assert (told["bundles"], list(told["broken"])) == (sorted([one, two]), [three])
+        back = client.post("/v1/bundle/rollback")
+        assert (back.status_code, "SHA-256" in back.text) == (409, True)
+        gone = client.post("/v1/bundle/activate", json={"bundle": three})
+        assert (gone.status_code, "bundle.json" in gone.text) == (409, True)
+        spoil(root / two)
+        same = client.post("/v1/bundle/activate", json={"bundle": two})
+        assert (same.status_code, "SHA-256" in same.text) == (409, True)
+        assert (engine.bundle_id, current(root), previous(root)) == (two, two, one)
 
 
 def test_a_bundle_promoted_elsewhere_is_followed_and_a_broken_one_is_not(tmp_path: Path) -> None:
-    engine = FakeEngine()
-    root = bundles_root(tmp_path / "bundles", "b-one", "b-two", "b-broken")
+    engine, root = FakeEngine(), tmp_path / "bundles"
+    one, two, broken = bundles_root(root, 3)
+    spoil(root / broken)
     with calling(engine, settings(tmp_path, bundles=root)) as client:
         service = client.app.state.service
-        for promoted, served in (("b-two", "b-two"), ("b-broken", "b-two"), ("b-one", "b-one")):
+        for promoted, served in ((two, two), (broken, two), (one, one)):
             (root / "current").unlink()
             (root / "current").symlink_to(promoted, target_is_directory=True)
             client.portal.call(service.on_engine, service.follower.catch_up)
@@ -269,12 +293,13 @@ def test_a_bundle_promoted_elsewhere_is_followed_and_a_broken_one_is_not(tmp_pat
 
 
 def test_a_service_keeps_the_bundle_it_was_started_with_until_another_is_promoted(tmp_path: Path) -> None:
-    engine = FakeEngine()  # serves b-one
-    root = bundles_root(tmp_path / "bundles", "b-two", "b-one")  # where b-two is current
+    root = tmp_path / "bundles"
+    _, other = bundles_root(root, 2)
+    engine = FakeEngine(other)
     with calling(engine, settings(tmp_path, bundles=root)) as client:
         service = client.app.state.service
         client.portal.call(service.on_engine, service.follower.catch_up)
-        assert engine.bundle_id == "b-one"
+        assert engine.bundle_id == other
 
 
 def test_a_service_of_one_bundle_cannot_change_it(client: TestClient) -> None:

@@ -30,15 +30,16 @@ def soon(fact: Callable[[], bool], seconds: float = 5.0) -> float:
 
 def test_what_one_worker_is_told_every_other_knows_without_being_asked(tmp_path: Path) -> None:
     engine, other = FakeEngine(), FakeEngine()
-    root = bundles_root(tmp_path / "bundles", "b-one", "b-two")
+    root = tmp_path / "bundles"
+    _, second = bundles_root(root, 2)
     chosen = settings(tmp_path, bundles=root)
     with calling(engine, chosen) as one, calling(other, chosen) as two:
         one.post("/v1/events", json=feedback("e1"))
         soon(lambda: other.absorbed == ["e1"])
         one.put("/v1/rules", json=[RULE])
         soon(lambda: other.pinned == ["i042"])
-        one.post("/v1/bundle/activate", json={"bundle": "b-two"})
-        soon(lambda: other.bundle_id == "b-two" and other.absorbed == ["e1"])
+        one.post("/v1/bundle/activate", json={"bundle": second})
+        soon(lambda: other.bundle_id == second and other.absorbed == ["e1"])
         one.delete("/v1/users/ann")
         service = two.app.state.service
         soon(lambda: service.known_as("ann") == "ann\x1f1")

@@ -10,7 +10,10 @@ from serving.replay.page.tables import NOTHING, card, figure, note, p_value, plo
 TITLES = {
     "rank": ("Shown pages, reordered", "Every logged page is ranked again: the same items, another order."),
     "funnel": ("The whole cascade", "Every request is asked again against the whole catalogue, 200 places deep."),
-    "next": ("The next item", "One recommendation just before each held-out action; relevant is its item alone."),
+    "next": (
+        "The next item",
+        "One request just before each held-out action: a search where it names a query; relevant is its item alone.",
+    ),
     "judged": ("Judged queries", "The judged items of each query, ordered."),
 }
 
