@@ -19,7 +19,7 @@ CALLS = [
     ("read", "POST", "/v1/rank", {"items": [{"item_id": "a"}]}),
     ("read", "GET", "/v1/suggest?prefix=a", None),
     ("read", "GET", "/playground/users", None),
-    ("read", "GET", "/playground/items?ids=i001", None),
+    ("read", "GET", "/playground/items?item_id=i001", None),
     ("write", "POST", "/v1/events", feedback()),
     ("admin", "GET", "/v1/rules", None),
     ("admin", "PUT", "/v1/rules", []),

@@ -333,7 +333,7 @@ def test_the_playground_is_one_page_that_loads_nothing_from_elsewhere(client: Te
         text = client.get(path).text
         assert "https://" not in text
         assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
-    assert client.get("/playground/items", params={"ids": "i001,nowhere"}).json() == {
+    assert client.get("/playground/items", params={"item_id": ["i001", "nowhere"]}).json() == {
         "items": [{"item_id": "i001", "title": "I001"}]
     }
     assert client.get("/playground/users").json() == {"users": ["ann", "bob"]}

@@ -129,7 +129,7 @@ def test_a_deadline_is_a_positive_number_of_at_most_a_minute(service: TestClient
     check(response, 422, "X-Deadline-Ms")
 
 
-@pytest.mark.parametrize("path", ["/v2/search", "/v1", "/v1/users/", "/playground/secret.py", "/v1/search/"])
+@pytest.mark.parametrize("path", ["/v2/search", "/v1", "/v1/user/", "/playground/secret.py", "/v1/search/"])
 def test_an_unknown_path_is_a_404(service: TestClient, path: str) -> None:
     check(service.get(path), 404)
 

@@ -99,7 +99,7 @@ def _trec(data: bytes, path: Path, columns: tuple[str, ...]) -> tuple[pl.DataFra
 
 def _odd_line(data: bytes, path: Path, columns: tuple[str, ...]) -> InputError:
     """The error for the first line which has too few or too many fields."""
-    expected = f"{len(columns)} fields: {' '.join(columns)}; ids that hold blanks need Parquet or CSV"
+    expected = f"{len(columns)} fields: {' '.join(columns)}"
     for number, line in enumerate(data.decode("utf-8").split("\n"), start=1):
         if line and len(line.split(" ")) != len(columns):
             return InputError("line", expected, place=f"{path}, line {number}", received=line[:SHOWN])
