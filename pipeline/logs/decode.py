@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import msgspec
 import polars as pl
@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.errors import InputError
 from pipeline.logs.events import COLUMNS, SHOWN, SUGGESTED
 from pipeline.logs.moments import Plausible, Unit
-from pipeline.logs.validate import Reject, problems
+from pipeline.logs.validate import TWICE, Reject, problems
 from pipeline.logs.wire import KINDS, AnyEvent, Feedback, Impression, Shown, Suggest, Suggested
 
 MAX_RAW = 2_048  # characters of a refused row that are kept
@@ -40,7 +40,7 @@ class Chunk:
     """Part of a source: frames by type (stored columns and `line`), what was refused, and lines it spans.
 
     raw: the text of lines asked for, as it stood in the source.
-    mended: reason -> fields that were left out of rows which are kept.
+    mended: reason -> how much was left out of rows which are kept.
     """
 
     place: str
@@ -76,7 +76,7 @@ def decode_lines(data: bytes, place: str, unit: Unit | None = None) -> Chunk:
 
     if len(events) != lines:
         rows, events, rejects = _one_by_one(data.split(b"\n"), place)
-    return sound(place, _frames(events, rows, 1_000 if unit == "s" else 1), rejects, raw, lines)
+    return sound(place, _frames(events, rows, 1_000 if unit == "s" else 1), rejects, raw, lines, mend=True)
 
 
 def decode_events(body: bytes, place: str = "events") -> Chunk:
@@ -125,8 +125,25 @@ def _one_by_one(raw: Sequence[bytes], place: str, first: int = 1) -> tuple[list[
             rows.append(number)
         except _BAD as error:
             field, reason = explain(error)
-            rejects.append(Reject(place, number, field, reason, raw_text(line)))
+            rejects.append(Reject(place, number, field, reason, raw_text(line), _page_of(line)))
     return rows, events, rejects
+
+
+class _Page(msgspec.Struct):
+    type: str
+    request_id: str
+
+
+_PAGE = msgspec.json.Decoder(_Page)
+
+
+def _page_of(line: bytes) -> str | None:
+    """The request of a page that could not be read, where that much of it can."""
+    try:
+        found = _PAGE.decode(line)
+    except _BAD:
+        return None
+    return found.request_id if found.type == KINDS[Impression] else None
 
 
 def explain(error: Exception) -> tuple[str, str]:
@@ -142,9 +159,44 @@ def explain(error: Exception) -> tuple[str, str]:
     return field or "line", reason
 
 
-def sound(place: str, frames: dict[str, pl.DataFrame], rejects: list[Reject], raw: Raw, lines: int) -> Chunk:
-    """The chunk without what `validate` refuses, which joins the rejects. `raw` gives the text of lines asked for."""
-    return _without(Chunk(place, frames, rejects, lines, raw), problems)
+def sound(
+    place: str,
+    frames: dict[str, pl.DataFrame],
+    rejects: list[Reject],
+    raw: Raw,
+    lines: int,
+    *,
+    mend: bool = False,
+) -> Chunk:
+    """The chunk without what `validate` refuses, which joins the rejects. `raw` gives the text of lines asked for.
+
+    mend: a page that shows an item twice is kept without the second time; whoever can be told so is refused it instead.
+    """
+    chunk = Chunk(place, frames, rejects, lines, raw)
+    found = {kind: problems(kind, frame) for kind, frame in frames.items()}
+    if (
+        mend
+        and "impression" in found
+        and (twice := (found["impression"]["reason"] == TWICE).fill_null(value=False)).any()
+    ):
+        chunk = _undoubled(chunk, twice)
+        found["impression"] = found["impression"].with_columns(pl.when(~twice).then(pl.all()))
+    return _without(chunk, lambda kind, _: found[kind])
+
+
+def _undoubled(chunk: Chunk, twice: pl.Series) -> Chunk:
+    """With each item of these pages where it stands first. The others stay where they stood: a place was taken up."""
+    pages = chunk.frames["impression"]
+    shown = pages["items"].to_list()
+    for row in twice.arg_true():
+        first: dict[str, dict[str, object]] = {}
+        for cell in sorted(shown[row], key=itemgetter("position")):
+            first.setdefault(cell["item_id"], cell)
+        shown[row] = list(first.values())
+    lost = int((pages["items"].list.len() - pl.Series(map(len, shown), dtype=pl.UInt32)).sum())
+    pages = pages.with_columns(pl.Series("items", shown, dtype=COLUMNS["impression"]["items"]))
+    mended = {**chunk.mended, "items: an item twice on one page": lost}
+    return replace(chunk, frames=chunk.frames | {"impression": pages}, mended=mended)
 
 
 def within(chunk: Chunk, plausible: Plausible) -> Chunk:
@@ -167,11 +219,12 @@ def _without(chunk: Chunk, judge: Callable[[str, pl.DataFrame], pl.DataFrame]) -
         found = judge(kind, frame)
         bad = found["field"].is_not_null()
         if bad.any():
-            rows = frame.select("line").hstack(found).filter(bad)
+            page = pl.col("request_id") if kind == "impression" else pl.lit(None, dtype=pl.String)
+            rows = frame.select("line", page=page).hstack(found).filter(bad)
             texts = chunk.raw(rows["line"].to_list())
             refused += [
-                Reject(chunk.place, line, field, reason, raw_text(text))
-                for (line, field, reason), text in zip(rows.rows(), texts, strict=True)
+                Reject(chunk.place, line, field, reason, raw_text(text), page)
+                for (line, page, field, reason), text in zip(rows.rows(), texts, strict=True)
             ]
         if not bad.all():
             kept[kind] = frame.filter(~bad) if bad.any() else frame

@@ -4,14 +4,16 @@ import json
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
+import polars as pl
+
 from pipeline.logs.merge import Merged, merge
-from pipeline.logs.partitions import fsync, link
+from pipeline.logs.partitions import day_file, days, fsync, link
 from pipeline.logs.spill import Spilled
 
 QUARANTINE = "quarantine"
@@ -21,7 +23,8 @@ QUARANTINE = "quarantine"
 class Grown:
     """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type.
 
-    mended: by reason, fields that were left out of rows which are kept.
+    mended: by reason, what was left out of rows which are kept. orphans: feedback on pages that were refused, which
+    stays as history.
     """
 
     read: int
@@ -30,6 +33,7 @@ class Grown:
     duplicates: dict[str, int]
     reasons: dict[str, int]
     mended: dict[str, int]
+    orphans: int = 0
 
 
 def grow(log: Path, draft: Path, spilled: Callable[[Path], Iterator[Spilled]]) -> Grown:
@@ -39,8 +43,9 @@ def grow(log: Path, draft: Path, spilled: Callable[[Path], Iterator[Spilled]]) -
     chunks, quarantine = _collected(spilled(work), work)
     merged = merge(chunks, log, draft)
     _keep_quarantine(log, quarantine, draft)
+    orphans = _orphans(chunks, log)
     shutil.rmtree(work)
-    return _counted(chunks, merged, quarantine.reasons)
+    return replace(_counted(chunks, merged, quarantine.reasons), orphans=orphans)
 
 
 @dataclass(slots=True)
@@ -84,6 +89,21 @@ def keep_refused(rows: Path, log: Path) -> None:
         name = f"{file_digest(file, 'sha256').hexdigest()[:16]}.jsonl"
     (log / QUARANTINE).mkdir(exist_ok=True)
     fsync(rows.replace(log / QUARANTINE / name))
+
+
+def _orphans(chunks: Sequence[Spilled], log: Path) -> int:
+    """Feedback that names a page which was refused, where no other page of its request is known."""
+    refused = {reject.page for chunk in chunks for reject in chunk.rejects if reject.page is not None}
+    told, pages = ([c.paths[kind] for c in chunks if kind in c.paths] for kind in ("feedback", "impression"))
+    if not refused or not told:
+        return 0
+    lost = pl.col("request_id").is_in(pl.Series(sorted(refused)).implode())
+    named = pl.scan_parquet(told).filter(lost).select("request_id").collect()
+    pages += [day_file(log, "impression", day) for day in days(log, "impression")]
+    if pages and len(named):
+        known = pl.scan_parquet(pages).filter(lost).select("request_id").collect(engine="streaming")
+        named = named.join(known, on="request_id", how="anti")
+    return len(named)
 
 
 def _counted(chunks: Sequence[Spilled], merged: Merged, reasons: Mapping[str, int]) -> Grown:

@@ -31,7 +31,8 @@ Progress = Callable[[int, int], None]  # done, total (0: not known)
 class IngestReport:
     """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type.
 
-    mended: by reason, fields that could not be read and were left out of rows which are kept.
+    mended: by reason, what could not be kept of rows which are: fields that could not be read, an item that stood on
+    its page before. orphans: feedback on pages that were refused, which stays as history.
     """
 
     format: str
@@ -42,6 +43,7 @@ class IngestReport:
     duplicates: dict[str, int]
     reasons: dict[str, int]
     mended: dict[str, int]
+    orphans: int
     seconds: float
 
 

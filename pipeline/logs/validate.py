@@ -6,6 +6,7 @@ Importers and the wire share these, so a row is refused for the same reason wher
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -15,18 +16,22 @@ from pipeline.logs.wire import MAX_TIME
 
 Check = tuple[str, pl.Expr, str]  # field, true where the row is bad, reason
 
+TWICE: Final = "must not show an item twice on one page"
+
 _OBJECTS = {"item": ("attributes",), "user": ("attributes",), "impression": ("filters", "context")}
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """One refused event. `line` counts from 1 in its source; `raw` is what stood there."""
+    """One refused event. `line` counts from 1 in its source; `raw` is what stood there; page: the request of a page, as
+    far as it says one, which feedback may name."""
 
     place: str
     line: int
     field: str
     reason: str
     raw: str
+    page: str | None = None
 
 
 def problems(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -105,7 +110,7 @@ def _shown() -> Iterator[Check]:
         out = ~((cell[name] > 0) & (cell[name] <= 1))
         yield f"items[].{name}", _any("items", out), "must be above 0 and at most 1"
     ids = pl.col("items").list.eval(cell["item_id"])
-    yield "items", ids.list.n_unique() != ids.list.len(), "must not show an item twice on one page"
+    yield "items", ids.list.n_unique() != ids.list.len(), TWICE
 
 
 def _feedback() -> Iterator[Check]:

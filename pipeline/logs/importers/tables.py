@@ -119,8 +119,25 @@ class Table:
             stored = conform(kind, made.frame)
         except PolarsError as error:
             raise InputError(kind, f"columns of the log's types ({error})", place=str(self.path)) from error
-        chunk = sound(str(self.path), {kind: stored}, list(made.rejects), self.raw, 0)
-        return replace(chunk, mended=dict(made.mended))
+        chunk = sound(str(self.path), {kind: stored}, list(made.rejects), self.raw, 0, mend=True)
+        return replace(chunk, mended=dict(Counter(made.mended) + Counter(chunk.mended)))
+
+    def following(self, pages: Chunk, feedback: pl.DataFrame) -> Chunk:
+        """The feedback that the rows of `pages` brought with them, as a checked chunk: where a page was refused, what
+        was done on it goes with it."""
+        frame, lost = feedback, []
+        if pages.rejects:
+            reasons = [(r.line, r.page, f"its page was refused: {r.field} {r.reason}") for r in pages.rejects]
+            by_line = {line: why for line, _, why in reasons}
+            by_page = {page: why for _, page, why in reasons if page is not None}
+            why = pl.coalesce(
+                pl.col("line").replace_strict(by_line, default=None, return_dtype=pl.String),
+                pl.col("request_id").replace_strict(by_page, default=None, return_dtype=pl.String),
+            )
+            kept = replace(self, frame=feedback, rejects=()).refusing("request_id", feedback.select(why).to_series())
+            frame, lost = kept.frame, list(kept.rejects)
+        chunk = self.chunk("feedback", frame)
+        return replace(chunk, rejects=sorted([*lost, *chunk.rejects], key=lambda reject: reject.line))
 
     def _reading(self, name: str, values: pl.Series, reason: pl.Series) -> "Table":
         read = self.refusing(name, reason)
