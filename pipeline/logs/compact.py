@@ -31,7 +31,8 @@ Progress = Callable[[int, int], None]  # numbers of the store read, of how many
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """Events read = accepted + quarantined + duplicates (those the log had before); the counts are by type.
+    """Events read = accepted + quarantined + duplicates (those the log had before); the counts are by type; mended and
+    orphans: as of an ingest.
 
     forgotten: rows that left each log, by type; expired: rows of days that are too old, by type; seq: up to which
     number the log holds the store; released: events that left the store.
@@ -42,6 +43,8 @@ class Compacted:
     quarantined: int
     duplicates: dict[str, int]
     reasons: dict[str, int]
+    mended: dict[str, int]
+    orphans: int
     forgotten: dict[str, dict[str, int]]
     expired: dict[str, int]
     seq: int

@@ -13,7 +13,7 @@ from fault_checks import Caller, Shop, check_problem, check_refused, podium
 from test_faults_arguments import EVALUATED, LISTS, SPLITS, check_command, check_lists
 from test_faults_bundles import CHANGED, PUBLISHED, check_unopened
 from test_faults_config import FILES, commands
-from test_faults_events import changed, check_one_row, check_over_a_file, check_table, shown, with_one_bad
+from test_faults_events import changed, check_one_row, check_over_a_file, check_table, with_one_bad
 from test_faults_http import CALLS, RAW
 
 
@@ -40,11 +40,11 @@ def bench(shop: Shop, places: dict[str, Path], call: Caller, tmp_path: Path) -> 
     return make
 
 
-def event(**changes: object) -> Callable[[Bench], None]:
+def event(field: str, reason: str, **changes: object) -> Callable[[Bench], None]:
     def check(bench: Bench) -> None:
         path = bench.tmp / "events.jsonl"
         path.write_bytes(with_one_bad(changed("impression", changes)))
-        check_one_row(path, bench.tmp / "log", "items", "must not show an item twice")
+        check_one_row(path, bench.tmp / "log", field, reason)
 
     return check
 
@@ -117,7 +117,7 @@ async def unlimited(limit: Any, scope: Any, receive: Any, send: Any) -> None:
 # the guard, what takes its place, the check that must fail then
 GUARDS: list[tuple[str, object, Callable[[Bench], None]]] = [
     ("pipeline.console.Commands.invoke", click.Group.invoke, asked("split", "an unknown rule")),
-    ("pipeline.logs.decode.problems", sound, event(items=shown(item_id="i1"))),
+    ("pipeline.logs.decode.problems", sound, event("user_id", "is required, or a session_id", user_id=None)),
     (
         "pipeline.logs.importers.tables.Table._scalar",
         lambda table, *_: table,

@@ -151,13 +151,13 @@ def test_bad_ubi_records_are_quarantined_with_line_field_and_reason(source: Path
     ]
     (source / "ubi.jsonl").write_text(lines(*records) + "{broken\n")
     report, found = refused(source)
-    assert (report.read, report.accepted, report.quarantined) == (7, {"impression": 1}, 6)
+    assert (report.read, report.accepted, report.quarantined) == (7, {"impression": 2}, 5)
+    assert report.mended == {"items: an item twice on one page": 1}
     assert found == [
         (2, "query_response_hit_ids", "is required: a search without hits showed no page"),
         (3, "event_attributes.object.object_id", "is required: an event about no item is no feedback"),
         (4, "timestamp", found[2][2]),
         (5, "user_id", "is required, or a session_id"),
-        (6, "items", "must not show an item twice on one page"),
         (7, "line", found[-1][2]),
     ]
 

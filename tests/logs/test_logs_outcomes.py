@@ -23,6 +23,7 @@ from serving.offpolicy import logged_cells
 from tests.frames import HOUR, act, frame, page
 
 UNKNOWN = {"outcomes": "unknown"}
+TODAY = 1_700_000_000_000
 PAGE = {"type": "impression", "event_id": "i1", "time": 1_700_000_000_000, "request_id": "r1", "surface": "search"}
 PAGE |= {"user_id": "u", "items": [{"item_id": "a", "position": 0}]}
 
@@ -43,7 +44,7 @@ def test_a_page_says_whether_its_outcomes_are_known_and_they_are_unless_it_says_
 
 def test_a_parquet_file_may_say_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "impression").mkdir()
-    rows = frame("impression", page("r", HOUR, "ab"), page("s", HOUR, "ab", outcomes="perhaps"))
+    rows = frame("impression", page("r", TODAY, "ab"), page("s", TODAY, "ab", outcomes="perhaps"))
     rows.write_parquet(tmp_path / "impression/pages.parquet")
     report = ingest("podium", [tmp_path / "impression"], tmp_path / "log")
     assert report.reasons == {"outcomes: must be `known` or `unknown`": 1}

@@ -82,7 +82,6 @@ REFUSED = [
     (PAGE | {"order": "random"}, "order", "random"),
     (PAGE | {"context": ["phone"]}, "context", "JSON object"),
     (PAGE | {"filters": "red"}, "filters", "JSON object"),
-    (shown(item_id="i1"), "items", "an item twice"),
     (shown(item_id=""), "items[1].item_id", "length >= 1"),
     (shown(position=-1), "items[1].position", ">= 0"),
     (shown(propensity=0), "items[1].propensity", "> 0"),

@@ -20,12 +20,15 @@ from pipeline.logs.events import COLUMNS, KNOWN, SHOWN, TYPES
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, event_id, files
 from pipeline.logs.importers.cells import Decimal
 from pipeline.logs.importers.delimited import Dialect
+from pipeline.logs.importers.positions import OPTION as POSITIONS
+from pipeline.logs.importers.positions import counting
 from pipeline.logs.importers.shown import CLICKED, pages, placed
 from pipeline.logs.importers.tables import Table, is_table, read_table
 from pipeline.logs.moments import Moments
 from pipeline.logs.validate import is_object
 
 _CONSTANT: Final = "constant."
+_OTHERS: Final = ("type", "unit", "zone", "dates", "separator", "encoding", "decimal", POSITIONS)
 _SEPARATORS: Final = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
 _OBJECTS: Final = ("attributes", "filters", "context")
 _SUBJECT: Final = ("user_id", "session_id")
@@ -74,7 +77,7 @@ class _Mapping:
         columns = {name: value for name, value in options.items() if not name.startswith(_CONSTANT)}
         constants = {n.removeprefix(_CONSTANT): value for n, value in options.items() if n.startswith(_CONSTANT)}
         if unknown := [name for name in (*columns, *constants) if name not in fields]:
-            ways = f"fields of `{kind}`: {', '.join(fields)}; or type, unit, zone, dates, separator, encoding, decimal"
+            ways = f"fields of `{kind}`: {', '.join(fields)}; or {', '.join(_OTHERS)}"
             raise InputError("--option", ways, received=", ".join(unknown))
         if twice := sorted(columns.keys() & constants):
             raise InputError(f"--option {twice[0]}", f"a column, or {_CONSTANT}{twice[0]}, not both")
@@ -118,11 +121,12 @@ def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chu
     if kind not in TYPES:
         raise InputError("--option type", f"one of {', '.join(TYPES)}", received=kind)
     dialect, decimal = _dialect(given)
+    first = counting({POSITIONS: given.pop(POSITIONS)}) if POSITIONS in given else None
     mapping = _Mapping.of(kind, given)
     for path in _tables(sources):
         table = mapping.applied(read_table(path, dialect, decimal))
         if kind == "impression":
-            yield from pages(_typed(placed(table), kind, moments))
+            yield from pages(_typed(placed(table, first), kind, moments))
         else:
             yield from _events(_typed(table, kind, moments), kind)
 

@@ -16,6 +16,7 @@ import polars as pl
 from pipeline.logs.decode import Chunk
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, files, objects
 from pipeline.logs.importers.positions import counted_from_zero, counting
+from pipeline.logs.importers.shown import probable
 from pipeline.logs.importers.tables import Table, columns, read_table
 from pipeline.logs.moments import Moments
 
@@ -47,9 +48,10 @@ def _rows(path: Path, campaign: str, moments: Moments, first: int | None) -> Tab
     propensity where they are empty or no such thing only itself."""
     table = read_table(path).text("item_id", "behavior_policy").moments("timestamp", moments)
     table = counted_from_zero(table, first).fitted("click", pl.Boolean())
-    table = _probable(table.fitted("propensity_score", pl.Float64()))
+    table = probable(table.fitted("propensity_score", pl.Float64()), "propensity_score")
     frame = table.frame
-    request = pl.concat_str(pl.lit(campaign), pl.col("line").cast(pl.String), separator=":")
+    row = pl.col("line") - (path.suffix != ".parquet")  # the line above a text's rows is none of them
+    request = pl.concat_str(pl.lit(campaign), row.cast(pl.String), separator=":")
     policy = pl.col("behavior_policy") if "behavior_policy" in frame.columns else pl.lit(None, dtype=pl.String)
     return table.having(
         frame.with_columns(
@@ -58,14 +60,6 @@ def _rows(path: Path, campaign: str, moments: Moments, first: int | None) -> Tab
             item_id=pl.concat_str(pl.lit(campaign), pl.col("item_id"), separator=":"),
         )
     )
-
-
-def _probable(table: Table) -> Table:
-    chance = pl.col("propensity_score")
-    known = (chance > 0) & (chance <= 1)
-    lost = int(table.frame.select((~known).fill_null(value=False).sum()).item())
-    kept = table.frame.with_columns(pl.when(known).then(chance).alias("propensity_score"))
-    return table.having(kept).mending("propensity_score: must be above 0 and at most 1", lost)
 
 
 def _impressions(rows: pl.DataFrame) -> pl.DataFrame:

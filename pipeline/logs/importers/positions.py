@@ -4,7 +4,7 @@ A file says it by its smallest position, as a whole: single pages may lack their
 `1` settles it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import polars as pl
@@ -23,7 +23,7 @@ def counting(options: Mapping[str, str]) -> int | None:
     return None if given is None else int(given)
 
 
-def counted_from_zero(table: Table, first: int | None = None, page: tuple[str, ...] = ()) -> Table:
+def counted_from_zero(table: Table, first: int | None = None, page: Sequence[str] = ()) -> Table:
     """With `position` as whole numbers from 0; rows that have none, or one below the first, are refused.
 
     first: the position of a page's first item; None: the file's smallest says, 0 or any other. page: the columns that
@@ -42,7 +42,7 @@ def counted_from_zero(table: Table, first: int | None = None, page: tuple[str, .
     return table.having(table.frame.with_columns(position - (first or 0)))
 
 
-def _doubt(frame: pl.DataFrame, smallest: int, page: tuple[str, ...]) -> tuple[str, int] | None:
+def _doubt(frame: pl.DataFrame, smallest: int, page: Sequence[str]) -> tuple[str, int] | None:
     """What speaks against counting as the smallest position says, and for how many rows."""
     if smallest > 1:
         said = f"position: the smallest is {smallest}; taken as counted from 1 (--option {OPTION}=0 if not)"

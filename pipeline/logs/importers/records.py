@@ -140,7 +140,7 @@ def translated(records: list[Record], lines: int, place: str, translate: Transla
         by_line = dict(records)
         return [by_line[line] for line in wanted]
 
-    return Chunk(place, frames, sorted(rejects, key=lambda reject: reject.line), lines, text)
+    return Chunk(place, frames, sorted(rejects, key=lambda reject: reject.line), lines, text, chunk.mended)
 
 
 def refuse(field: str, reason: str) -> msgspec.ValidationError:

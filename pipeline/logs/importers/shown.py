@@ -8,6 +8,7 @@ import polars as pl
 from pipeline.logs.decode import Chunk
 from pipeline.logs.events import COLUMNS, MAX_ID, SHOWN
 from pipeline.logs.importers.base import event_id
+from pipeline.logs.importers.positions import counted_from_zero
 from pipeline.logs.importers.tables import Table
 
 CLICKED: Final = "clicked"  # whether the row's item was clicked, which makes feedback too; empty: not known
@@ -33,9 +34,10 @@ def pages(table: Table) -> Iterator[Chunk]:
         known.append(unknown.alias("outcomes"))
     cells = pl.struct(name for name in SHOWN if name in frame.columns)
     shown = first.group_by(_PAGE, maintain_order=True).agg(pl.col("line", "time").min(), *known, items=cells)
-    yield table.chunk("impression", shown.sort("line").with_columns(_surface(shown), event_id("", *_PAGE)))
+    whole = table.chunk("impression", shown.sort("line").with_columns(_surface(shown), event_id("", *_PAGE)))
+    yield whole
     if CLICKED in frame.columns:
-        yield table.chunk("feedback", _feedback(frame.filter(pl.col(CLICKED))))
+        yield table.following(whole, _feedback(frame.filter(pl.col(CLICKED))))
 
 
 def _sized(table: Table) -> Table:
@@ -51,18 +53,24 @@ def _sized(table: Table) -> Table:
             table = table.fitted(name, pl.Float64())
     for name in _SHARES:
         if name in table.columns:
-            out = ~((pl.col(name) > 0) & (pl.col(name) <= 1))
-            lost = int(table.frame.select(out.fill_null(value=False).sum()).item())
-            kept = pl.when(~out).then(pl.col(name)).alias(name)
-            reason = f"{name}: must be above 0 and at most 1"
-            table = table.having(table.frame.with_columns(kept)).mending(reason, lost)
+            table = probable(table, name)
     return table
 
 
-def placed(table: Table) -> Table:
+def probable(table: Table, name: str) -> Table:
+    """With the column's numbers where they are probabilities of what happened; the others are left out."""
+    value = pl.col(name)
+    known = (value > 0) & (value <= 1)
+    lost = int(table.frame.select((~known).fill_null(value=False).sum()).item())
+    kept = table.frame.with_columns(pl.when(known).then(value).alias(name))
+    return table.having(kept).mending(f"{name}: must be above 0 and at most 1", lost)
+
+
+def placed(table: Table, first: int | None = None) -> Table:
     """With the page and the position of each row, which count from 0.
 
-    Without positions the items of a page stand in the order of the file; rows refused later leave their place empty.
+    first: the position of a page's first item, None where the file is to say. Without positions the items of a page
+    stand in the order of the file; rows refused later leave their place empty.
     """
     table = table.text("request_id")
     if "page" in table.columns:
@@ -73,15 +81,7 @@ def placed(table: Table) -> Table:
     if "position" not in table.columns:
         place = pl.int_range(pl.len(), dtype=pl.Int32).over(_PAGE, order_by="line")
         return table.having(table.frame.with_columns(position=place))
-    table = table.reading("position", pl.Int32())
-    low = pl.when(pl.col("position") < 0).then(pl.lit("must be 0 or more"))
-    table = table.refusing("position", table.frame.select(low).to_series())
-    return table.having(table.frame.with_columns(from_zero(pl.col("position"))))
-
-
-def from_zero(position: pl.Expr) -> pl.Expr:
-    """Positions from 0, of a file that counts from 0 or from 1: it counts from 0 where any of its positions is 0."""
-    return position - (position.min() > 0).cast(pl.Int32)
+    return counted_from_zero(table, first, page=_PAGE)
 
 
 def _agreeing(table: Table) -> Table:

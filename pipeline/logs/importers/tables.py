@@ -215,7 +215,9 @@ def columns(path: Path | None) -> frozenset[str]:
 
 
 def _names(path: Path) -> Sequence[str]:
-    return pl.scan_parquet(path).collect_schema().names() if path.suffix == ".parquet" else column_names(path)
+    return (
+        pl.scan_parquet(path, glob=False).collect_schema().names() if path.suffix == ".parquet" else column_names(path)
+    )
 
 
 def read_table(path: Path, dialect: Dialect = PLAIN, decimal: Decimal | None = None) -> Table:
@@ -224,7 +226,7 @@ def read_table(path: Path, dialect: Dialect = PLAIN, decimal: Decimal | None = N
         frame, rejects = read_delimited(path, dialect)
         return Table(path, frame, tuple(rejects), decimal=decimal)
     try:
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
     except (PolarsError, OSError) as error:
         raise InputError("file", f"a readable Parquet file ({error})", place=str(path)) from error
     return Table(path, frame.drop("line", strict=False).with_row_index("line", offset=1).cast({"line": pl.Int64}))
