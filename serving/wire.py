@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.features.text import normalise
 from pipeline.filters import parse_filters
 from pipeline.logs.wire import MAX_TIME
 from pipeline.values import plain_texts
+from serving.documented import FilterValues
 from serving.ports import Ask
 from serving.problems import refused
 
@@ -45,13 +47,34 @@ Moment = Annotated[
     BeforeValidator(_moment),
     Field(ge=0, lt=MAX_TIME, description="epoch milliseconds or RFC 3339; admin, or under --replay"),
 ]
-Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Gain = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+_OF_A_PAGE = frozenset({"page", "page_size", "request_id", "at", "explain", "context"})  # may differ from page to page
 
 
 class Wire(BaseModel):
     """Unknown fields and wrong types are refused: a misspelt field must not be silently ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Gains(Wire):
+    """What acts are worth here: `score = P(click) (g_click + P(purchase | click) (g_purchase - g_click))`."""
+
+    click: Gain | None = Field(default=None, description="unset: as the bundle was trained")
+    purchase: Gain | None = Field(default=None, description="unset: as the bundle was trained")
+
+
+def _foreseen(value: object) -> object:
+    """The ranker foresees clicks and purchases alone: another action's gain would be kept, and never used."""
+    if isinstance(value, dict) and (others := [name for name in value if name not in Gains.model_fields]):
+        known = ", ".join(Gains.model_fields)
+        raise refused(f"weights.{str(others[0])[:64]}", f"is no action that is foreseen; these are {known}")
+    return value
+
+
+Weights = Annotated[Gains, BeforeValidator(_foreseen)]
 
 
 class Asked(Wire):
@@ -62,7 +85,7 @@ class Asked(Wire):
     context: dict[str, Any] = Field(default={}, description="device, region, ... as they will be logged")
     explain: bool = Field(default=False, description="add the trace of the stages")
     diversity: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, description="0 none, 1 most")
-    weights: dict[str, Weight] | None = Field(default=None, description="action -> gain, in place of the configured")
+    weights: Weights | None = Field(default=None, description="gains in place of the bundle's")
     request_id: Id | None = Field(default=None, description="page > 0: that of page 0; else admin, or --replay")
     at: Moment | None = Field(default=None, description="answer as of then; admin, or under --replay")
 
@@ -85,7 +108,7 @@ class Asked(Wire):
             subject=self.subject,
             segment=context.get(segment, ""),
             diversity=self.diversity,
-            weights=self.weights,
+            weights=None if self.weights is None else self.weights.model_dump(exclude_none=True),
             context=context,
         )
 
@@ -93,7 +116,7 @@ class Asked(Wire):
 class Paged(Asked):
     """A request whose answer is read page by page."""
 
-    filters: dict[str, Any] = Field(default={}, description="OR within a key, AND across keys")
+    filters: FilterValues = {}
     kinds: list[Id] | None = Field(default=None, max_length=100, description="short for filters.kind")
     sort: Sort = "relevance"
     page: int = Field(default=0, ge=0, le=100_000, description="0-based; above 0 with page 0's request_id")
@@ -104,6 +127,29 @@ class Paged(Asked):
         if self.page and self.request_id is None:
             raise refused("request_id", "is required for a page above 0: send the one that page 0 answered with")
         return self
+
+    def differences(self, first: "Paged") -> list[str]:
+        """Fields that ask for something else than those of the first page did; what is left out is the same."""
+        sent = [name for name in type(self).model_fields if name in self.model_fields_set]
+        return [name for name in sent if self._differs(first, name)]
+
+    def _differs(self, first: "Paged", name: str) -> bool:
+        own, other = getattr(self, name), getattr(first, name, None)
+        if name in _OF_A_PAGE or own is None or own == other:
+            return False
+        match name:
+            case "query":
+                return normalise(own) != normalise(other or "")
+            case "filters" | "kinds":
+                return parse_filters(self._completed(first)) != parse_filters(first.logged_filters)
+        return True
+
+    def _completed(self, first: "Paged") -> dict[str, object]:
+        """The filters, with those of the first page where they are left out."""
+        sent = self.model_fields_set
+        filters = self.filters if "filters" in sent else first.filters
+        kinds = self.kinds if "kinds" in sent or "kind" in self.filters else first.kinds
+        return filters if kinds is None else {**filters, "kind": kinds}
 
     def ask(self, request_id: str, time: int, segment: str) -> Ask:
         filters = parse_filters(self.logged_filters)
@@ -141,13 +187,13 @@ class BatchRequest(Wire):
     user_ids: list[Id] = Field(min_length=1, max_length=100, description="each at most once")
     surface: Id
     item_id: Id | None = None
-    filters: dict[str, Any] = {}
+    filters: FilterValues = {}
     kinds: list[Id] | None = Field(default=None, max_length=100)
     sort: Sort = "relevance"
     page_size: int | None = Field(default=None, ge=1, le=100)
     context: dict[str, Any] = {}
     diversity: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
-    weights: dict[str, Weight] | None = None
+    weights: Weights | None = None
     at: Moment | None = None
 
     @field_validator("user_ids")

@@ -10,7 +10,7 @@ from fastapi import Response
 from serving.auth import Reader
 from serving.keyring import Key
 from serving.ports import Slate
-from serving.problems import Problem
+from serving.problems import Problem, refused
 from serving.routes.base import BODY, Desk, Due, answers, json, router
 from serving.service import Service
 from serving.shapes import Answer, BatchAnswer
@@ -30,9 +30,10 @@ _PROBLEMS = (*BODY, 410, 429)
 async def search(body: SearchRequest, service: Desk, key: Reader, due: Due) -> Response:
     """Rank the catalogue for a query.
 
-    Page 0 computes the answer to depth 200 and keeps it for ten minutes; later pages name its `request_id`. What has
-    become unavailable meanwhile, or was hidden or bought by the user, is missing from a later page; the places of the
-    other items stay as they were.
+    Page 0 computes the answer to depth 200 and keeps it for ten minutes; later pages name its `request_id`, and repeat
+    what it asked or leave it out: another query, filter, sort or user is refused. What has become unavailable
+    meanwhile, or was hidden or bought by the user, is missing from a later page; the places of the other items stay as
+    they were.
     """
     return json(await _answer(service, "search", body, key, due))
 
@@ -65,7 +66,7 @@ async def _answer(service: Service, door: str, body: Asked, key: Key, due: float
     started = time.perf_counter()
     page = body.page if isinstance(body, Paged) else 0
     if page:
-        answer, slate = await _later(service, body, key, page)
+        answer, slate = await _later(service, door, body, key)
     else:
         kept = await service.solve(door, body, key, due)
         places = range(_size(service, kept, body))
@@ -79,11 +80,13 @@ async def _answer(service: Service, door: str, body: Asked, key: Key, due: float
     return answer | {"took_ms": _since(started)}
 
 
-async def _later(service: Service, body: Asked, key: Key, page: int) -> tuple[dict[str, object], Slate]:
+async def _later(service: Service, door: str, body: Asked, key: Key) -> tuple[dict[str, object], Slate]:
     """A page of a kept slate, less what may not be shown any more; the places of what stays are those of page 0."""
+    assert isinstance(body, Paged)
     kept = await _kept(service, body, key)
-    slate, size = kept.slate, _size(service, kept, body)
+    slate, page, size = kept.slate, body.page, _size(service, kept, body)
     asked = DOORS[kept.door].model_validate({**kept.request, "at": body.at})
+    _require_the_same(door, kept, body, asked)
     still = await service.still(kept, asked)
     whole = range(page * size, min((page + 1) * size, len(slate.item_ids)))
     places = [at for at in whole if slate.item_ids[at] not in still.gone]
@@ -93,9 +96,22 @@ async def _later(service: Service, body: Asked, key: Key, page: int) -> tuple[di
     return _page(slate, places, still.total, still.facets), slate
 
 
+def _require_the_same(door: str, kept: Kept, body: Paged, first: Asked) -> None:
+    """Raises Problem 422 for a later page of another request than page 0 answered: its items would be those of page 0,
+    whatever is asked."""
+    if door != kept.door or not isinstance(first, Paged):
+        raise refused("request_id", f"is of an answer of /v1/{kept.door}: ask for its pages there")
+    if others := body.differences(first):
+        why = "is not what page 0 asked; ask page 0 again, or leave it out"
+        named = ", ".join(others)
+        raise Problem(422, f"{named}: {why}.", [(name, why) for name in others])
+
+
 def _size(service: Service, kept: Kept, body: Asked) -> int:
+    """Items of a page: as asked, else as page 0 was, else as configured."""
     if isinstance(body, Paged):
-        return body.page_size or service.settings.serving.page_size
+        first = kept.request.get("page_size")
+        return body.page_size or (first if isinstance(first, int) else service.settings.serving.page_size)
     return len(kept.slate.item_ids)
 
 

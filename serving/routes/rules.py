@@ -1,19 +1,30 @@
 """Merchandising rules at run time."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Body, Query, Response
 
 from pipeline.rules import Rule, parse_rules
 from serving.auth import Admin
+from serving.documented import RuleBook, Rules
 from serving.problems import Problem
 from serving.routes.base import BODY, Desk, answers, json, router
 from serving.rulebook import as_json
 from serving.service import Service
 
-ROUTES = router("rules", prefix="/v1", responses=answers(dict[str, object]))
-_RULES = Body(description='The rules in order of precedence: `{"rules": [...]}`, or the bare list', examples=[[]])
+ROUTES = router("rules", prefix="/v1", responses=answers(RuleBook))
+_EXAMPLES = [
+    {
+        "rules": [
+            {"id": "spring", "action": "boost", "brand": "Acme", "weight": 1.5},
+            {"id": "first", "action": "pin", "query": "boots", "item_ids": ["i0000007"], "position": 0},
+            {"id": "words", "action": "synonym", "terms": ["trainers"], "synonyms": ["running shoes"]},
+        ]
+    },
+    [],
+]
+_RULES = Body(description="In order of precedence; none removes all", examples=_EXAMPLES)
 
 
 @ROUTES.get("/rules")
@@ -23,14 +34,14 @@ async def get_rules(service: Desk, _: Admin) -> Response:
     return json({"rules": as_json(rules)})
 
 
-@ROUTES.put("/rules", responses=answers(dict[str, object], *BODY))
-async def put_rules(body: Annotated[Any, _RULES], service: Desk, key: Admin) -> Response:
+@ROUTES.put("/rules", responses=answers(RuleBook, *BODY))
+async def put_rules(body: Annotated[Rules, _RULES], service: Desk, key: Admin) -> Response:
     """Replace all rules: pin, boost, bury, synonyms, per query or category. In force from the next request on."""
     rules = parse_rules(body["rules"] if isinstance(body, dict) and set(body) == {"rules"} else body)
     return await _enforce(service, rules, key.name)
 
 
-@ROUTES.delete("/rules", responses=answers(dict[str, object], 404))
+@ROUTES.delete("/rules", responses=answers(RuleBook, 404))
 async def delete_rules(
     service: Desk, key: Admin, rule_id: Annotated[str | None, Query(alias="id", description="only this rule")] = None
 ) -> Response:

@@ -65,6 +65,76 @@ def test_a_page_at_the_end_is_short_and_one_beyond_is_empty(client: TestClient) 
     assert (len(pages[2]["items"]), pages[5]["items"]) == (40, [])
 
 
+FIRST = {"query": "Red shoe", "user_id": "ann", "sort": "newest", "filters": {"brand": ["acme"]}, "kinds": ["product"]}
+FIRST |= {"diversity": 0.5, "weights": {"click": 2.0}, "page_size": 30}
+
+# what a later page asks differently from FIRST, and the fields that are named
+OTHERS: dict[str, tuple[dict[str, object], list[str]]] = {
+    "another query": ({"query": "blue shoe"}, ["query"]),
+    "no query": ({"query": ""}, ["query"]),
+    "another user": ({"user_id": "bob"}, ["user_id"]),
+    "a session besides": ({"session_id": "s"}, ["session_id"]),
+    "another sort": ({"sort": "price_asc"}, ["sort"]),
+    "the default sort": ({"sort": "relevance"}, ["sort"]),
+    "another filter": ({"filters": {"brand": ["other"]}}, ["filters"]),
+    "no filter": ({"filters": {}}, ["filters"]),
+    "one filter more": ({"filters": {"brand": ["acme"], "price": {"max": 5}}}, ["filters"]),
+    "another kind": ({"kinds": ["service"]}, ["kinds"]),
+    "another kind by filter": ({"filters": {"kind": ["service"]}, "kinds": None}, ["filters"]),
+    "another diversity": ({"diversity": 0.0}, ["diversity"]),
+    "other weights": ({"weights": {"click": 3.0}}, ["weights"]),
+    "everything": ({"query": "x", "user_id": "bob", "sort": "price_desc"}, ["user_id", "sort", "query"]),
+}
+
+
+@pytest.mark.parametrize(("other", "fields"), OTHERS.values(), ids=OTHERS)
+def test_a_later_page_of_another_request_is_refused_by_field(
+    client: TestClient, other: dict[str, object], fields: list[str]
+) -> None:
+    request_id = client.post("/v1/search", json=FIRST).json()["request_id"]
+    answer = client.post("/v1/search", json={**FIRST, **other, "page": 1, "request_id": request_id})
+    assert answer.status_code == 422
+    assert sorted(error["field"] for error in answer.json()["errors"]) == sorted(fields)
+
+
+# what a later page may say
+SAME: dict[str, dict[str, object]] = {
+    "the same": FIRST,
+    "the query alone": {"query": "Red shoe"},
+    "the query as it is compared": {"query": "  red  SHOE "},
+    "filters without the kinds": {"query": "Red shoe", "filters": {"brand": ["acme"]}},
+    "kinds as a filter": {"query": "Red shoe", "filters": {"brand": ["acme"], "kind": ["product"]}},
+    "an open price": {"query": "Red shoe", "filters": {"brand": ["acme"], "price": None}},
+    "another place": FIRST | {"context": {"scrolled": 800}, "explain": True},
+    "nothing, in so many words": {"query": "Red shoe", "user_id": None, "diversity": None},
+}
+
+
+@pytest.mark.parametrize("same", SAME.values(), ids=SAME)
+def test_a_later_page_repeats_what_was_asked_or_leaves_it_out(client: TestClient, same: dict[str, object]) -> None:
+    request_id = client.post("/v1/search", json=FIRST).json()["request_id"]
+    answer = client.post("/v1/search", json={**same, "page": 1, "request_id": request_id})
+    assert answer.status_code == 200, answer.text
+    assert (ids(answer.json())[0], len(answer.json()["items"])) == ("i030", 30)  # the size, too, is page 0's
+
+
+@pytest.mark.parametrize("door", ["recommend", "rank"])
+def test_a_later_page_is_asked_where_the_first_was(client: TestClient, door: str) -> None:
+    body = {"surface": "home"} if door == "recommend" else {"items": [{"item_id": "i001"}]}
+    request_id = client.post(f"/v1/{door}", json=body).json()["request_id"]
+    answer = client.post("/v1/search", json={"query": "a", "page": 1, "request_id": request_id})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "request_id")
+    assert f"/v1/{door}" in answer.json()["detail"]
+
+
+def test_a_later_page_of_recommendations_is_of_the_same_surface_and_item(client: TestClient) -> None:
+    first = {"surface": "similar", "item_id": "i001"}
+    request_id = client.post("/v1/recommend", json=first).json()["request_id"]
+    for other, field in (({"surface": "home"}, "surface"), ({"item_id": "i002"}, "item_id")):
+        answer = client.post("/v1/recommend", json={**first, **other, "page": 1, "request_id": request_id})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)
+
+
 def test_a_slate_is_shared_by_the_workers_of_one_root(tmp_path: Path) -> None:
     with calling(FakeEngine(), settings(tmp_path)) as one, calling(FakeEngine(), settings(tmp_path)) as other:
         request_id = one.post("/v1/search", json={"query": "a"}).json()["request_id"]
