@@ -3,6 +3,7 @@
 A model file is untrusted: its size is checked before it is read, its inputs and outputs before it is used.
 """
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.errors import ArtifactError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is loaded: it writes to the home folder else
+import onnxruntime as ort
 
 if TYPE_CHECKING:
     import torch

@@ -44,11 +44,10 @@ class Engine:
     Reads are safe from any thread; `absorb`, `use_rules` and `swap` are for one writer at a time.
     """
 
-    def __init__(self, bundle: Path | Bundle, *, config: Path | None = None) -> None:
-        """bundle: where it is; one that was opened just now is not checked again. Raises InputError or ArtifactError
-        when it is missing or not what was published."""
+    def __init__(self, bundle: Path, *, config: Path | None = None) -> None:
+        """Raises InputError or ArtifactError when the bundle is missing or not what was published."""
         self._config = config
-        parts = open_parts(bundle if isinstance(bundle, Bundle) else open_bundle(bundle), config)
+        parts = open_parts(open_bundle(bundle), config)
         self._live = _Live.of(parts, parts.state, ())
         self._costs = Costs()
 

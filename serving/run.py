@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import uvicorn
 from fastapi import FastAPI
 
-from pipeline.bundle import Bundle, open_bundle
 from pipeline.errors import InputError
+from pipeline.folders import make_folder
 from pipeline.logs.compact import CLOCK, Compacted
 from pipeline.logs.compact import compact as run_compaction
 from pipeline.logs.ingest import lasting
@@ -38,21 +39,36 @@ def serve(
 ) -> None:
     """Serve until stopped. root: the tenant's data root, the folder above the bundles unless given.
 
-    Raises InputError or ConfigError before anything listens when the bundle, the keys or the address will not do.
+    Raises InputError or ConfigError before anything listens when the bundle, the keys, the address or the root will not
+    do: what fails later, fails in a server's words.
     """
     settings = settings_for(bundle, config, host=host, port=port, root=root, replay=replay or None)
     check_keys(settings, read_keys(settings.keys_file))
-    checked = open_bundle(bundle)
+    opened = [Engine(bundle, config=config)]
+    _check_root(settings)
     listen = {"host": settings.host, "port": settings.port, "log_level": "warning", "access_log": False}
     print(f"http://{settings.host}:{settings.port}/  (API: /docs; stop with Ctrl-C)", flush=True)  # noqa: T201
     if workers == 1:
-        uvicorn.run(build(checked, config, settings), **listen)  # type: ignore[arg-type]
+        uvicorn.run(create_app(opened.pop, settings), **listen)  # type: ignore[arg-type]
         return
+    opened.clear()  # each worker opens its own
     handed = [str(bundle), str(config or ""), settings.host, str(settings.port), str(settings.root), str(int(replay))]
     os.environ[_HANDED] = "\n".join(handed)
     with shared_folder(settings.root) as folder:
         os.environ[VARIABLE] = str(folder)  # before a worker imports what counts
         uvicorn.run("serving.run:worker_app", factory=True, workers=workers, **listen)  # type: ignore[arg-type]
+
+
+def _check_root(settings: Settings) -> None:
+    """Raises InputError when the service could not keep what it takes and what it answered."""
+    try:
+        make_folder(settings.root)
+        with TemporaryFile(dir=settings.root):
+            pass
+    except OSError as error:
+        fix = f"a folder that can be written to ({error.strerror}); it is for events and pages, not for the bundles"
+        raise InputError("--root", fix, place=str(settings.root)) from error
+    EventStore(settings.database_url).close()
 
 
 def settings_for(bundle: Path, config: Path | None, **given: object) -> Settings:
@@ -63,10 +79,6 @@ def settings_for(bundle: Path, config: Path | None, **given: object) -> Settings
     return load_settings(config, bundles=bundles, **given)
 
 
-def build(bundle: Path | Bundle, config: Path | None, settings: Settings) -> FastAPI:
-    return create_app(lambda: Engine(bundle, config=config), settings)
-
-
 def worker_app() -> FastAPI:
     """The app of one of several workers."""
     bundle, config, host, port, root, replay = os.environ[_HANDED].split("\n")
@@ -74,7 +86,7 @@ def worker_app() -> FastAPI:
     settings = settings_for(
         Path(bundle), found, host=host, port=int(port), root=Path(root), replay=replay == "1" or None
     )
-    return build(Path(bundle), found, settings)
+    return create_app(lambda: Engine(Path(bundle), config=found), settings)
 
 
 def compact(

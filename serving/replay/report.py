@@ -2,8 +2,6 @@
 `requests.parquet`."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -85,10 +83,9 @@ def write_all(out: Path, report: Report, run: pl.DataFrame, requests: pl.DataFra
     else:
         _write_table(out / REQUESTS, requests)
     write_json(out / "report.json", report.as_json())
-    handle, name = tempfile.mkstemp(dir=out, prefix=".report.html.")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(drawn)
-    Path(name).replace(out / "report.html")
+    draft = out / ".report.html.draft"
+    draft.write_text(drawn, encoding="utf-8")
+    draft.replace(out / "report.html")
     return report
 
 

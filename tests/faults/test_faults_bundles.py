@@ -332,6 +332,13 @@ def test_a_part_that_was_published_broken_is_refused_when_opened(
     check_unopened(broken, shop.item, words)
 
 
+def test_a_service_does_not_start_over_a_bundle_that_it_cannot_open(broken: Path, tmp_path: Path) -> None:
+    write("ranker/ranker.json", b"{")(broken)
+    bind_again(broken)
+    check_refused(podium("serve", "--bundle", broken, "--root", tmp_path / "root"), "ranker.json")
+    assert not (tmp_path / "root").exists()
+
+
 def test_a_bundle_bound_again_without_a_change_opens(broken: Path, shop: Shop) -> None:
     bind_again(broken)
     assert podium("explain", "--bundle", broken, "--item", shop.item).code == 0
