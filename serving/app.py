@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -9,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from pipeline.folders import make_folder
 from serving.auth import check_keys
+from serving.event_schemas import event_schemas
 from serving.keyring import KeyRing
 from serving.limits import BodyLimit
 from serving.ports import Engine
@@ -61,5 +63,13 @@ def create_app(load_engine: Callable[[], Engine], settings: Settings) -> FastAPI
     app.add_middleware(Timing, metrics=metrics)
     for part in _PARTS:
         app.include_router(part.ROUTES)
+    app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     app.state.routes = [route for routes in (app, *(part.ROUTES for part in _PARTS)) for route in routes.routes]
     return app
+
+
+def _document(app: FastAPI, made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, with the schemas of what routes read themselves."""
+    if app.openapi_schema is None:
+        made()["components"]["schemas"].update(event_schemas())
+    return made()

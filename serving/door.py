@@ -6,14 +6,17 @@ come meanwhile gather, and are read together, in the order they came, as soon as
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from pipeline.errors import InputError
+from pipeline.logs.moments import Plausible
 from pipeline.logs.store import Limits, StoreFullError
 from serving.events import Posted, read_posts
 
+Reader = Callable[[Sequence[tuple[bytes, int | None]], int], list[Posted | InputError]]
 _GROUP_BYTES: Final = 256 * 1024  # read together, so that nobody waits long for others
 _GROUP_EVENTS: Final = 10_000  # as above, at most
 
@@ -33,12 +36,19 @@ class _Post:
 class Door:
     """Reads posts in groups, one group at a time and beside the event loop that it is used from.
 
-    most: events of a post; limits: posts, and bytes of their bodies, that may wait here; after reading they wait for
+    most: events of a post; plausible: which times are believed, None for all.
+    limits: posts, and bytes of their bodies, that may wait here; after reading they wait for
     the store, which has the same limits.
     """
 
-    def __init__(self, most: int, limits: Limits = Limits()) -> None:  # noqa: B008  a frozen value
+    def __init__(
+        self,
+        most: int,
+        limits: Limits = Limits(),  # noqa: B008  a frozen value
+        plausible: Plausible | None = None,
+    ) -> None:
         self._most, self._limits = most, limits
+        self._read_posts = read_posts if plausible is None else partial(read_posts, plausible=plausible)
         self._waiting: deque[_Post] = deque()
         self._inside = self._bytes = 0
         self._reading = False
@@ -62,7 +72,7 @@ class Door:
         self._reading = bool(group)
         if group:
             posts = [(post.body, post.received) for post in group]
-            reading = asyncio.get_running_loop().run_in_executor(None, _read_each, posts, self._most)
+            reading = asyncio.get_running_loop().run_in_executor(None, _read_each, self._read_posts, posts, self._most)
             reading.add_done_callback(partial(self._answer, group))
 
     def _group(self) -> list[_Post]:
@@ -99,10 +109,10 @@ class Door:
         self._bytes -= len(post.body)
 
 
-def _read_each(posts: Sequence[tuple[bytes, int | None]], most: int) -> list[Posted | Exception]:
+def _read_each(read: Reader, posts: Sequence[tuple[bytes, int | None]], most: int) -> list[Posted | Exception]:
     try:
-        return [*read_posts(posts, most)]
+        return [*read(posts, most)]
     except Exception as error:  # one of them is to blame: the others must not suffer
         if len(posts) == 1:
             return [error]
-        return [outcome for post in posts for outcome in _read_each([post], most)]
+        return [outcome for post in posts for outcome in _read_each(read, [post], most)]

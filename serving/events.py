@@ -3,50 +3,60 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Final
 
 import msgspec
 import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.decode import decode_each
+from pipeline.logs.events import KNOWN
 from pipeline.logs.forget import SEPARATOR, stranger
+from pipeline.logs.moments import Plausible
 from pipeline.logs.store import Forgotten, Row, Stored
 from pipeline.logs.taken import decode_stored
 from pipeline.logs.validate import Reject
+from serving.given import completed
 from serving.joins import Named, Told, named
 
 __all__ = ["Posted", "read_posted", "read_posts", "stranger", "to_frames"]
 
 _POSTED = msgspec.json.Decoder(list[msgspec.Raw])
+_LONGEST: Final = 300  # characters of a field or a reason
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What one post holds: rows to keep, what is refused as {index, field, reason}, and what is watched of it."""
+    """What one post holds: rows to keep, what is refused as {index, field, reason}, what is watched of it, and what the
+    kept ones left out and were given, as {index, event_id, time}."""
 
     rows: list[Row]
     rejected: list[dict[str, object]]
     told: Told
+    assigned: list[dict[str, object]]
 
 
-def read_posted(body: bytes, most: int, received: int | None) -> Posted:
+def read_posted(body: bytes, most: int, received: int | None, plausible: Plausible | None = None) -> Posted:
     """Rows of one posted event or an array of at most `most`.
 
     received: ms, when they came; None (replay) believes the events, whose default is their own time.
+    plausible: which times are believed; None believes all.
     Raises InputError when the body is neither or too long.
     """
-    (posted,) = read_posts([(body, received)], most)
+    (posted,) = read_posts([(body, received)], most, plausible)
     if isinstance(posted, InputError):
         raise posted
     return posted
 
 
-def read_posts(posts: Sequence[tuple[bytes, int | None]], most: int) -> list[Posted | InputError]:
+def read_posts(
+    posts: Sequence[tuple[bytes, int | None]], most: int, plausible: Plausible | None = None
+) -> list[Posted | InputError]:
     """Of each body and when it came what `read_posted` says, or would raise: a hundred cost little more than one."""
     split = [_raw(body, most) for body, _ in posts]
     sizes = [0 if isinstance(raw, InputError) else len(raw) for raw in split]
     came = [received for (_, received), size in zip(posts, sizes, strict=True) for _ in range(size)]
-    whole = _read([event for raw in split if not isinstance(raw, InputError) for event in raw], came)
+    whole = _read([event for raw in split if not isinstance(raw, InputError) for event in raw], came, plausible)
     starts = accumulate(sizes, initial=0)
     return [
         raw if isinstance(raw, InputError) else whole.post(start, start + len(raw))
@@ -62,27 +72,36 @@ class _Read:
     rows: list[Row | None]
     named: dict[int, Named]
     refused: dict[int, Reject]
+    given: list[int]
 
     def post(self, start: int, end: int) -> Posted:
         rows = [row for row in self.rows[start:end] if row is not None]
         bad = [(at - start, self.refused[at]) for at in range(start, end) if at in self.refused] if self.refused else []
-        rejected = [{"index": index, "field": _field(why.field), "reason": why.reason} for index, why in bad]
+        rejected = [{"index": index, "field": _field(why.field), "reason": _short(why.reason)} for index, why in bad]
         named = [self.named[at] for at in range(start, end) if at in self.named] if self.named else []
-        return Posted(rows, rejected, Told.of(named, [row.time for row in rows]))
+        given = [(at - start, self.rows[at]) for at in self.given if start <= at < end]
+        assigned = [{"index": index, "event_id": row.event_id, "time": row.time} for index, row in given if row]
+        return Posted(rows, rejected, Told.of(named, [row.time for row in rows]), assigned)
 
 
-def _read(raw: list[bytes], came: list[int | None]) -> _Read:
+def _read(raw: list[bytes], came: list[int | None], plausible: Plausible | None) -> _Read:
+    raw, given = completed(raw, came)
     chunk = decode_each(raw, "events")
+    refused = {reject.line: reject for reject in chunk.rejects}
     rows: list[Row | None] = [None] * len(raw)
     for kind, frame in chunk.frames.items():
         users = frame["user_id"].to_list() if "user_id" in frame.columns else [None] * len(frame)
         columns = (frame[name].to_list() for name in ("event_id", "time", "received", "line"))
         for user, event_id, time, own, line in zip(users, *columns, strict=True):
-            received = came[line]
-            rows[line] = Row(event_id, kind, user, time, own if received is None else received, raw[line].decode())
+            received = own if came[line] is None else came[line]
+            if plausible is not None and (why := plausible.doubt(time, received)) and (time or kind not in KNOWN):
+                refused[line] = Reject("events", line, "time", why, "")
+            else:
+                rows[line] = Row(event_id, kind, user, time, received, raw[line].decode())
     feedback = chunk.frames.get("feedback")
     lines = [] if feedback is None else zip(feedback["line"].to_list(), named(feedback), strict=True)
-    return _Read(rows, {line: name for line, name in lines if name}, {reject.line: reject for reject in chunk.rejects})
+    told = {line: name for line, name in lines if name and line not in refused}
+    return _Read(rows, told, refused, given)
 
 
 def _raw(body: bytes, most: int) -> list[bytes] | InputError:
@@ -98,7 +117,12 @@ def _one(body: bytes) -> bytes:
 
 
 def _field(field: str) -> str:
-    return "event" if field == "line" else field
+    return "event" if field == "line" else _short(field)
+
+
+def _short(text: str) -> str:
+    """What a caller sent comes back at a length that can be read."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 2]} …"
 
 
 def to_frames(stored: Sequence[Stored], forgotten: Forgotten) -> tuple[dict[str, pl.DataFrame], int]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from pipeline.logs.moments import Plausible
 from pipeline.logs.store import Appended, EventStore, Forgotten, Row
 from serving.door import Door
 from serving.events import stranger
@@ -48,7 +49,7 @@ class Service:
         config = settings.serving
         self.settings, self.engine, self.metrics = settings, engine, metrics
         self.store = EventStore(settings.database_url)
-        self.door = Door(config.event_batch)
+        self.door = Door(config.event_batch, plausible=None if settings.replay else Plausible.of(settings.logs))
         slates = f"sqlite:///{settings.root / 'slates.db'}"
         self.slates = Slates(slates, config.slate_minutes * 60, config.slates)
         self.follower = Follower(engine, self.store, settings, metrics)

@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipeline.config import Config, load_section
 from pipeline.errors import ConfigError
+from pipeline.logs.config import LogsConfig
 from pipeline.logs.watch.config import WatchConfig
 
 _HOST: Final = re.compile(r"\*|(\*\.)?[0-9a-z_-]+(\.[0-9a-z_-]+)*|[0-9a-f:]+")
@@ -78,6 +79,7 @@ class Settings(BaseSettings):
     bundles: Path | None = Field(default=None, description="the bundles root; its `current` is what is served")
     serving: ServingConfig = Field(default=ServingConfig(), description="[serving] of podium.toml")
     watch: WatchConfig = Field(default=WatchConfig(), description="[watch] of podium.toml")
+    logs: LogsConfig = Field(default=LogsConfig(), description="[logs] of podium.toml")
 
     @property
     def sampled(self) -> float:
@@ -102,6 +104,7 @@ def load_settings(config: Path | None = None, **given: object) -> Settings:
     chosen = {name: value for name, value in given.items() if value is not None}
     chosen.setdefault("serving", load_section(config, "serving", ServingConfig))
     chosen.setdefault("watch", load_section(config, "watch", WatchConfig))
+    chosen.setdefault("logs", load_section(config, "logs", LogsConfig))
     try:
         return Settings.model_validate(Settings(**chosen))  # type: ignore[arg-type]
     except ValidationError as error:

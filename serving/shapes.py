@@ -76,10 +76,19 @@ class Rejected(Shape):
     reason: str
 
 
+class Assigned(Shape):
+    index: int = Field(description="the event's place in the post, 0-based")
+    event_id: str
+    time: int = Field(description="epoch milliseconds")
+
+
 class Taken(Shape):
     accepted: int
     duplicates: int
     rejected: list[Rejected]
+    assigned: list[Assigned] = Field(
+        default=[], description="events that left out their event_id or time, with those they were given; else absent"
+    )
 
 
 class Forgotten(Shape):

@@ -80,11 +80,12 @@ class Plausible:
         first = datetime(config.earliest.year, config.earliest.month, config.earliest.day, tzinfo=UTC)
         return cls(_ms(first), config.ahead_ms, max(time.time_ns() // 1_000_000, _MADE) if now is None else now)
 
-    def doubt(self, moment: int) -> str | None:
-        """Why a moment is not believed; None when it is."""
+    def doubt(self, moment: int, came: int | None = None) -> str | None:
+        """Why a moment is not believed; None when it is. came: ms, when it was received; None is now."""
+        came = self.now if came is None else came
         if moment < self.earliest:
-            return self._early if not self.earliest <= moment * 1_000 <= self.now + self.ahead else self._in_seconds
-        return self._late if moment > self.now + self.ahead else None
+            return self._early if not self.earliest <= moment * 1_000 <= came + self.ahead else self._in_seconds
+        return self._late if moment > came + self.ahead else None
 
     def doubts(self, kind: str, frame: pl.DataFrame) -> pl.Series:
         """Of events of one type, with `time` and `received`, why each is not believed; null where it is.

@@ -152,8 +152,17 @@ def check(body: bytes, whole: bool = True) -> Held | None:
     refused = {each["index"]: each for each in posted.rejected}
     assert len(refused) == len(posted.rejected), posted.rejected
     assert len(posted.rows) + len(refused) == len(raw)
-    accepted = [text.decode().strip() for place, text in enumerate(raw) if place not in refused]
-    assert [row.body.strip() for row in posted.rows] == accepted
+    places = [place for place in range(len(raw)) if place not in refused]
+    given = {each["index"]: each for each in posted.assigned}
+    assert given.keys() <= set(places)
+    for place, row in zip(places, posted.rows, strict=True):
+        text = raw[place].decode().strip()
+        if place not in given:
+            assert row.body.strip() == text
+            continue
+        assert (row.event_id, row.time) == (given[place]["event_id"], given[place]["time"])
+        own = msgspec.json.decode(text)
+        assert msgspec.json.decode(row.body) == {"event_id": row.event_id, "time": row.time} | own
     for reject in posted.rejected:
         assert all(isinstance(reject[name], str) and reject[name] for name in ("field", "reason")), reject
     orjson.dumps(posted.rejected)  # the answer

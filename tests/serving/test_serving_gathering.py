@@ -18,6 +18,7 @@ from pipeline.logs.store import EventStore, Limits, StoreFullError
 from serving import door as doors
 from serving.door import Door
 from serving.events import Posted, read_posted, read_posts
+from serving.service import now_ms
 
 MOST = 4
 EVENTS: list[object] = [
@@ -189,7 +190,7 @@ def test_every_caller_has_an_answer_of_his_own_and_finds_his_events_learned(
     posts = [b"[%s, 7]" % body(f"e{n // 2}") for n in range(40)]  # each event twice
 
     async def post(each: bytes) -> tuple[int, int, list[object], bool]:
-        posted = await service.door.read(each, 5)
+        posted = await service.door.read(each, now_ms())
         kept = await service.take(posted.rows)
         known = await service.on_engine(lambda: posted.rows[0].event_id in engine.absorbed)  # as to the next request
         return kept.accepted, kept.duplicates, posted.rejected, known
