@@ -109,8 +109,9 @@ def with_own_memory(parts: Parts) -> Parts:
     )
 
 
-def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
-    """Open every part of a checked bundle. Raises ArtifactError for one that cannot be read."""
+def open_parts(bundle: Bundle, config: Path | None = None, features: FeatureSet | None = None) -> Parts:
+    """Open every part of a checked bundle. features: those of the bundle, where they are open already. Raises
+    ArtifactError for one that cannot be read."""
     have, settings = bundle.parts, Settings.load(config)
     catalogue = Catalogue.open(bundle.part("catalogue"))
     state = State.open(bundle.part("features"), catalogue)
@@ -124,7 +125,7 @@ def open_parts(bundle: Bundle, config: Path | None = None) -> Parts:
         bundle=bundle,
         settings=replace(settings, retrieval=learned),
         state=state,
-        features=FeatureSet.of(Fitted.open(bundle.part("features"))),
+        features=FeatureSet.of(Fitted.open(bundle.part("features"))) if features is None else features,
         popular=PopularIndex(learned.popular),
         usual=PopularIndex(asked.filled(Learned()).popular),
         lexical=LexicalIndex.open(bundle.part("lexical")) if "lexical" in have else None,

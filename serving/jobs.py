@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pipeline.bundle import Taken, bind, bundles, current, make_current, open_bundle, promote
 from pipeline.errors import InputError
+from pipeline.features.fitted import Fitted
+from pipeline.features.plain import FeatureSet
 from pipeline.logs.events import TYPES
 from pipeline.logs.partitions import STORED
 from pipeline.logs.read import Log
@@ -53,7 +55,8 @@ def train(
     with claimed(root):
         shop = Workshop(root, code_digest(), on_progress)
         state, about, cutoff = learn(shop, log, config)
-        job = Job(shop, log, state, about, config, seed, cutoff, device)
+        features = FeatureSet.of(Fitted.open(shop.parts["features"]))
+        job = Job(shop, log, state, features, about, config, seed, cutoff, device)
         for stage, run in _IN_ORDER.items():
             if stage in stages:
                 run(job)

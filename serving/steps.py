@@ -3,6 +3,7 @@
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from pipeline.batch import Batch, Mask
 from pipeline.bundle import bind
 from pipeline.config import load_section
 from pipeline.features.config import FeaturesConfig
-from pipeline.features.fitted import Fitted
 from pipeline.features.plain import FeatureSet
 from pipeline.features.text import tokens
 from pipeline.filters import NO_FILTERS
@@ -33,7 +33,7 @@ from rerank.config import ListwiseConfig, RerankConfig
 from retrieval import train as retrieval_jobs
 from retrieval.config import RetrievalConfig
 from retrieval.lexical import LexicalIndex
-from serving.assembly import open_parts, understand
+from serving.assembly import Parts, open_parts, understand
 from serving.lists import ranked_lists, retrieved, shown_lists
 from serving.workshop import NoDataError, Workshop
 
@@ -42,12 +42,14 @@ _LATEST = 0.1  # share of the pages on which the diversity trade is chosen: the 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every job is given. about: digests of the catalogue and the features the parts are bound to; device: of
-    nets, `auto` takes a GPU where there is one."""
+    """What every job is given. features: opened once for all jobs, since reading the words of a catalogue takes
+    seconds; about: digests of the catalogue and the features the parts are bound to; device: of nets, `auto` takes a
+    GPU where there is one."""
 
     shop: Workshop
     log: Log
     state: State
+    features: FeatureSet
     about: Mapping[str, str]
     config: Path | None
     seed: int
@@ -58,6 +60,13 @@ class Job:
         """Digests of what a job reads: the log's base and these parts, where they exist."""
         have = self.shop.parts
         return {**self.about, **{name: read_manifest(have[name]).digest for name in parts if name in have}}
+
+    @contextmanager
+    def opened(self) -> Iterator[Parts]:
+        """What there is so far, as a service would open it."""
+        with tempfile.TemporaryDirectory(prefix="podium-train-") as scratch:
+            bundle = bind(Path(scratch), self.shop.parts, self.cutoff)
+            yield open_parts(bundle, self.config, self.features)
 
 
 def retrieval(job: Job) -> None:
@@ -128,7 +137,7 @@ def ranking(job: Job) -> None:
     def write(folder: Path) -> Mapping[str, float]:
         metrics = ranking_jobs.train_ranker(
             job.log,
-            (job.state, _features(job)),
+            (job.state, job.features),
             settings,
             seed=job.seed,
             folder=folder,
@@ -150,8 +159,7 @@ def _retrieved(job: Job, settings: RankingConfig) -> Iterator[tuple[Batch, NDArr
     """Pages the ranker learns from, with the candidates it would have been given had it served them."""
     if not settings.unexposed_weight:
         return
-    with tempfile.TemporaryDirectory(prefix="podium-ranking-") as scratch:
-        parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
+    with job.opened() as parts:
         pages = learned_batches(
             job.log,
             job.state,
@@ -171,8 +179,7 @@ def rerank(job: Job) -> None:
         if not has_labelled(job.log):
             raise NoDataError("no pages of known outcomes to validate on")
         # Judged on whole slates: on the few items a page showed, diversity looks cheaper than it is.
-        with tempfile.TemporaryDirectory(prefix="podium-rerank-") as scratch:
-            parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
+        with job.opened() as parts:
             lists = ranked_lists(parts, job.log, job.state, _prepare(job), _LATEST)
             judged: dict[str, list[rerank_jobs.Judged]] = defaultdict(list)
             for kind, *arrays in lists:
@@ -194,8 +201,7 @@ def _listwise(job: Job, settings: ListwiseConfig) -> None:
             raise NoDataError("no ranker whose order to correct, or no pages of known outcomes to learn it from")
         known = read_manifest(job.shop.parts["ranker"]).metrics
         ratios = [known[name] for place in range(1, 10) if (name := f"position_ratio_{place}") in known]
-        with tempfile.TemporaryDirectory(prefix="podium-rerank-") as scratch:
-            parts = open_parts(bind(Path(scratch), job.shop.parts, job.cutoff), job.config)
+        with job.opened() as parts:
             if parts.ranker is None or parts.ranker.about.target != "click":
                 raise NoDataError("the ranker gives no chances of a click")
             share, most = settings.latest_share, settings.most_pages
@@ -209,10 +215,6 @@ def _listwise(job: Job, settings: ListwiseConfig) -> None:
 
     config = {**settings.model_dump(), "seed": job.seed}
     job.shop.make("rerank.listwise", config, job.inputs("index", "ranker"), write, 0.8)
-
-
-def _features(job: Job) -> FeatureSet:
-    return FeatureSet.of(Fitted.open(job.shop.parts["features"]))
 
 
 def _prepare(job: Job) -> tuple[Stage, ...]:
