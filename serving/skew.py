@@ -1,4 +1,7 @@
-"""Training-serving skew: the feature values the service used against the same ones computed from the log, bit for bit.
+"""Training-serving skew: the feature values the service used against the same ones computed from the log.
+
+On one machine they are the same bits. Another processor rounds otherwise, so that what differs by no more than that
+is counted apart, and is no skew.
 
 The offline side is the one training has: a state built of the whole log at once, read as of each request. What came
 in after a tick was sealed counts on neither side.
@@ -33,6 +36,7 @@ from serving.snapshots import SCHEMA, names_digest, snapshot_files
 REPORT: Final = "skew.json"
 _READ: Final = ("item", "user", "impression", "feedback")
 _AT_ONCE: Final = 64  # requests computed together
+_ROUNDED: Final = 1e-5  # the largest share of a value that rounding explains: some 80 times the step of a float32
 _TICK: Final = "request.tick"
 Values = NDArray[np.float32]
 
@@ -50,12 +54,14 @@ class Difference:
 
 @dataclass(slots=True)
 class Skew:
-    """What was compared. passed_over: snapshots of other bundles or features."""
+    """What was compared. rounded: values that differ as other processors round; passed_over: snapshots of other
+    bundles or features."""
 
     bundle: str
     features: int
     requests: int = 0
     rows: int = 0
+    rounded: int = 0
     passed_over: int = 0
     surfaces: dict[str, int] = field(default_factory=dict)
     differences: dict[str, Difference] = field(default_factory=dict)
@@ -70,14 +76,15 @@ class Skew:
         }
         counts = {"requests": self.requests, "rows": self.rows, "features": self.features}
         counts |= {"compared": self.rows * self.features, "mismatches": sum(d.mismatches for _, d in worst)}
-        told = {"schema": 1, "bundle": self.bundle, **counts, "passed_over": self.passed_over}
+        counts |= {"rounded": self.rounded, "passed_over": self.passed_over}
+        told = {"schema": 1, "bundle": self.bundle, **counts}
         return told | {"surfaces": dict(sorted(self.surfaces.items())), "by_feature": by_feature}
 
     def lines(self) -> list[str]:
         told = self.values
         first = (
-            f"{self.requests} requests, {self.rows} rows, {told['compared']} values: {told['mismatches']} differ"
-            f" ({self.passed_over} snapshots of other bundles or features passed over)"
+            f"{self.requests} requests, {self.rows} rows, {told['compared']} values: {told['mismatches']} differ,"
+            f" {self.rounded} in rounding ({self.passed_over} snapshots of other bundles or features passed over)"
         )
         return [first, *(f"  {name:<24}{about}" for name, about in told["by_feature"].items())]
 
@@ -142,8 +149,12 @@ def _compare(part: pl.DataFrame, state: State, features: FeatureSet, found: Skew
     online = part["values"].explode(empty_as_null=False).to_numpy().reshape(-1, found.features)
     told = part.select("request_id", "item_ids").explode("item_ids", empty_as_null=False)
     for place, name in enumerate(names(state.clock, state.declared)):
-        if (wrong := unequal(online[:, place], offline[:, place])).any():
-            _note(found, name, told.rows(), (online[:, place], offline[:, place]), wrong)
+        sides = online[:, place], offline[:, place]
+        if not (wrong := unequal(*sides)).any():
+            continue
+        found.rounded += int((wrong & near(*sides)).sum())
+        if (wrong := wrong & ~near(*sides)).any():
+            _note(found, name, told.rows(), sides, wrong)
     ticks = (part["tick"].to_numpy(), batch.request("tick"))
     if (wrong := np.asarray(ticks[0] != ticks[1])).any():
         _note(found, _TICK, [(name, "") for name in part["request_id"]], ticks, wrong)
@@ -158,6 +169,11 @@ def unequal(online: Values, offline: Values) -> Mask:
     both_missing = np.isnan(online) & np.isnan(offline)
     bits = (np.ascontiguousarray(side).view(np.uint32) for side in (online, offline))
     return np.asarray(np.not_equal(*bits) & ~both_missing)
+
+
+def near(online: Values, offline: Values) -> Mask:
+    """Where two values are as close as two ways of rounding."""
+    return np.isclose(online, offline, rtol=_ROUNDED, atol=_ROUNDED)
 
 
 def _note(

@@ -16,7 +16,7 @@ from pipeline.features import context, personal
 from pipeline.logs.read import Log
 from podium import cli
 from serving.run import export
-from serving.skew import REPORT, skew, unequal
+from serving.skew import REPORT, near, skew, unequal
 from tests.shop import Shop
 
 REQUESTS = 200
@@ -55,7 +55,7 @@ def test_the_service_uses_the_features_that_training_computes_bit_for_bit(stream
     report = json.loads((tmp_path / REPORT).read_text())
     assert report["requests"] == REQUESTS
     assert report["compared"] == report["rows"] * report["features"] > 1_000_000
-    assert report["mismatches"] == 0
+    assert report["mismatches"] == report["rounded"] == 0
     assert set(report["surfaces"]) == {"search", "recommend", "similar"}
 
 
@@ -116,3 +116,10 @@ def test_every_nan_is_the_same_and_every_other_bit_counts() -> None:
     online = np.array([1.0, NAN, NAN, 0.0, 1.0, np.inf], dtype=np.float32)
     offline = np.array([1.0, odd, 1.0, -0.0, np.nextafter(np.float32(1), np.float32(2)), np.inf], dtype=np.float32)
     assert unequal(online, offline).tolist() == [False, False, True, True, True, False]
+
+
+def test_last_bits_are_rounding_and_anything_more_is_skew() -> None:
+    one = np.float32(1)
+    online = np.array([1, 0.3, 1e6, 0, 1, 2, 1e6, NAN, 0, np.inf], dtype=np.float32)
+    offline = np.array([np.nextafter(one, one + 1), 0.300001, 1e6 + 1, 1e-6, 1.001, 3, 1.01e6, 1, 1e-3, 5], np.float32)
+    assert near(online, offline).tolist() == [True] * 4 + [False] * 6
