@@ -12,7 +12,6 @@ from pipeline.folders import make_folder
 from serving.auth import check_keys
 from serving.event_schemas import event_schemas
 from serving.keyring import KeyRing
-from serving.limits import BodyLimit
 from serving.ports import Engine
 from serving.problems import install
 from serving.routes import bundles, documents, events, explain, health, playground, ranked, rules, suggest, users
@@ -55,8 +54,8 @@ def create_app(load_engine: Callable[[], Engine], settings: Settings) -> FastAPI
     shown: dict[str, Any] = {"title": "Podium", "version": "1", "description": _ABOUT, "docs_url": None}
     app = FastAPI(**shown, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
     app.state.keys, app.state.metrics, app.state.service = keys, metrics, None
+    app.state.body_bytes = settings.serving.body_bytes
     install(app)
-    app.add_middleware(BodyLimit, limit=settings.serving.body_bytes)
     if cors := settings.serving.cors:
         app.add_middleware(CORSMiddleware, allow_origins=cors, allow_methods=_METHODS, allow_headers=_HEADERS)
     app.add_middleware(Visitors, hosts=Hosts(settings.host, settings.serving.hosts), origins=cors)

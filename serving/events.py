@@ -23,6 +23,10 @@ __all__ = ["Posted", "read_posted", "read_posts", "stranger", "to_frames"]
 
 _POSTED = msgspec.json.Decoder(list[msgspec.Raw])
 _LONGEST: Final = 300  # characters of a field or a reason
+_ONE = msgspec.json.Decoder(msgspec.Raw)
+_VALUES: Final = 250_000  # of a post, counted by its commas
+_EVENT_BYTES: Final = 256_000  # a page of a thousand items is smaller
+_TOO_LARGE: Final = Reject("post", 0, "line", f"must have at most {_EVENT_BYTES} bytes", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +89,10 @@ class _Read:
 
 
 def _read(raw: list[bytes], came: list[int | None], plausible: Plausible | None) -> _Read:
-    raw, given = completed(raw, came)
+    large = {at: _TOO_LARGE for at, event in enumerate(raw) if len(event) > _EVENT_BYTES}
+    raw, given = completed([b"null" if at in large else event for at, event in enumerate(raw)] if large else raw, came)
     chunk = decode_each(raw, "events")
-    refused = {reject.line: reject for reject in chunk.rejects}
+    refused = {reject.line: reject for reject in chunk.rejects} | large
     rows: list[Row | None] = [None] * len(raw)
     for kind, frame in chunk.frames.items():
         users = frame["user_id"].to_list() if "user_id" in frame.columns else [None] * len(frame)
@@ -105,15 +110,15 @@ def _read(raw: list[bytes], came: list[int | None], plausible: Plausible | None)
 
 
 def _raw(body: bytes, most: int) -> list[bytes] | InputError:
+    if body.count(b",") > _VALUES:  # each of which might be an event to the parser, which holds everybody up
+        return InputError("body", f"at most {_VALUES} values in one post", received=body.count(b","))
     try:
-        raw = [bytes(r) for r in _POSTED.decode(body)] if body.lstrip()[:1] == b"[" else [_one(body)]
+        raw = _POSTED.decode(body) if body.lstrip()[:1] == b"[" else [_ONE.decode(body)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return InputError("body", f"one event, or a JSON array of events ({error})")
-    return raw if len(raw) <= most else InputError("body", f"at most {most} events a post", received=len(raw))
-
-
-def _one(body: bytes) -> bytes:
-    return bytes(msgspec.json.decode(body, type=msgspec.Raw))
+    if len(raw) > most:
+        return InputError("body", f"at most {most} events a post", received=len(raw))
+    return [bytes(event) for event in raw]
 
 
 def _field(field: str) -> str:

@@ -1,45 +1,117 @@
-"""How much one caller may ask of the service: the size of a body, a place in the queue, the time for an answer."""
+"""How much one caller may ask of the service: what a body may be, a place in the queue, the time for an answer."""
 
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from fastapi import Header
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import orjson
+from fastapi import Header, Request
+from starlette.types import Message, Receive
 
 from serving.problems import Problem, refused
 
-MAX_DEADLINE_MS = 60_000
+MAX_DEADLINE_MS: Final = 60_000
+_PARAMETERS: Final = 100  # of a query string
 
 
-class BodyLimit:
-    """ASGI middleware: 413 for a body above `limit` bytes, by its declared length or while it is read."""
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a JSON body may be before anything looks at what it says. values: texts, numbers, lists and objects in it;
+    keys: of one object; depth: of lists and objects in one another."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self.app, self.limit = app, limit
+    size: int = 64_000
+    values: int = 2_000
+    keys: int = 200
+    depth: int = 32
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self.limit:
-            await self._refusal().response()(scope, receive, send)
-            return
-        seen = 0
+    def read(self, body: bytes) -> Any:
+        """The JSON value of a body. Raises JSONDecodeError, and Problem for one that is out of bounds.
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.limit:
-                raise self._refusal()
-            return message
+        Commas and brackets are more than the values there are, so that of most bodies nothing but these is counted.
+        """
+        opened = body.count(b"[") + body.count(b"{")
+        if opened > self.values:  # before so many objects are made
+            raise self._too_many()
+        value = orjson.loads(body)  # Python's own parser lets NaN and lone surrogates in, which no store can hold
+        if opened > self.depth or opened + body.count(b",") > min(self.keys, self.values):
+            self._check(value)
+        return value
 
-        await self.app(scope, counted, send)
+    def _check(self, value: Any) -> None:
+        """Level by level, so that neither width nor depth is walked further than allowed."""
+        level, count = [value], 1
+        for depth in range(self.depth + 1):
+            inside = [one for one in level if isinstance(one, dict | list)]
+            count += sum(map(len, inside))
+            if count > self.values:
+                raise self._too_many()
+            if any(isinstance(one, dict) and len(one) > self.keys for one in inside):
+                raise refused("body", f"must have at most {self.keys} keys in an object")
+            if inside and depth == self.depth:
+                raise refused(_deepest(value), f"must be nested at most {self.depth} deep")
+            level = [one for outer in inside for one in _inner(outer)]
 
-    def _refusal(self) -> Problem:
-        return Problem(413, f"A body has at most {self.limit} bytes; send less at a time.")
+    def _too_many(self) -> Problem:
+        return refused("body", f"must hold at most {self.values} values")
+
+
+def _inner(outer: Any) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
+
+
+def _deepest(value: Any) -> str:
+    """The field that is nested most."""
+    if not isinstance(value, dict):
+        return "body"
+
+    def depth(one: Any) -> int:
+        level, found = [one], 0
+        while level := [more for outer in level if isinstance(outer, dict | list) for more in _inner(outer)]:
+            found += 1
+        return found
+
+    return str(max(value, key=lambda name: depth(value[name])))
+
+
+EVENTS: Final = "/v1/events"
+_BOUNDS: Final = {
+    "/v1/search": Bound(size=256_000, values=5_000),
+    "/v1/recommend": Bound(size=256_000, values=5_000),
+    "/v1/recommend/batch": Bound(size=256_000, values=5_000),
+    "/v1/rank": Bound(size=1_000_000, values=50_000),
+    "/v1/rules": Bound(size=1_000_000, values=20_000),
+    EVENTS: Bound(size=2**63),  # [serving] body_bytes; its events are bounded where they are read
+}
+
+
+def bound_of(path: str, most: int) -> Bound:
+    """The bound of a route's body. most: bytes that any body may have."""
+    found = _BOUNDS.get(path, Bound())
+    return Bound(min(found.size, most), found.values, found.keys, found.depth)
+
+
+def bounded(request: Request, size: int) -> Receive:
+    """How a request is received, up to `size` bytes. Raises Problem 413 for a body above it, by its declared length or
+    while it is read, and 422 for a query string of too many parameters."""
+    if request.scope["query_string"].count(b"&") >= _PARAMETERS:
+        raise refused("query", f"must have at most {_PARAMETERS} parameters")
+    too_large = Problem(413, f"A body of this path has at most {size} bytes; send less at a time.")
+    declared = request.headers.get("content-length", "0")
+    if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > size):
+        raise too_large
+    seen, receive = 0, request.receive
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > size:
+            raise too_large
+        return message
+
+    return counted
 
 
 class Gate:
@@ -67,6 +139,7 @@ async def deadline(
     """The `time.perf_counter()` moment at which the answer is due, None without the header `X-Deadline-Ms`."""
     if x_deadline_ms is None:
         return None
-    if not x_deadline_ms.isascii() or not x_deadline_ms.isdigit() or not 1 <= int(x_deadline_ms) <= MAX_DEADLINE_MS:
+    digits = x_deadline_ms.isascii() and x_deadline_ms.isdigit() and len(x_deadline_ms) <= len(str(MAX_DEADLINE_MS))
+    if not digits or not 1 <= int(x_deadline_ms) <= MAX_DEADLINE_MS:
         raise refused("X-Deadline-Ms", f"must be a whole number of milliseconds from 1 to {MAX_DEADLINE_MS}")
     return time.perf_counter() + int(x_deadline_ms) / 1000

@@ -20,6 +20,7 @@ from pipeline.logs.store import DiskFullError, StoreBrokenError, StoreFullError
 
 LOG = logging.getLogger("podium.serving")
 MEDIA = "application/problem+json"
+_TOLD = 20  # errors of one answer; the others are counted
 _REASONS = {
     "missing": "is required",
     "extra_forbidden": "is not a field of this request",
@@ -46,10 +47,15 @@ class Problem(HTTPException):
 
     def response(self) -> Response:
         title = HTTPStatus(self.status_code).phrase
-        errors = [{"field": field, "reason": reason} for field, reason in self.errors]
+        errors = [{"field": _short(field), "reason": _short(reason)} for field, reason in self.errors[:_TOLD]]
         body: dict[str, object] = {"type": f"urn:podium:problem:{title.lower().replace(' ', '-')}", "title": title}
-        body |= {"status": self.status_code, "detail": self.detail, "errors": errors}
+        body |= {"status": self.status_code, "detail": _short(self.detail, 1_000), "errors": errors}
         return Response(orjson.dumps(body), self.status_code, dict(self.headers or {}), MEDIA)
+
+
+def _short(text: str, most: int = 300) -> str:
+    """What a caller sent comes back at a length that can be read."""
+    return text if len(text) <= most else f"{text[: most - 2]} …"
 
 
 def refused(field: str, reason: str) -> Problem:
@@ -111,8 +117,11 @@ def as_problem(error: Exception) -> Problem:
 
 
 def _invalid(error: RequestValidationError) -> Problem:
-    errors = [_named(found) for found in error.errors()]
-    return Problem(422, "; ".join(f"{field}: {reason}" for field, reason in errors[:3]) + ".", errors)
+    found = error.errors()
+    errors = [_named(one) for one in found[:_TOLD]]
+    said = [f"{_short(field)}: {_short(reason)}" for field, reason in errors[:3]]
+    more = f" ({len(found) - _TOLD} more are not listed)" if len(found) > _TOLD else ""
+    return Problem(422, f"{'; '.join(said)}{more}.", errors)
 
 
 def _named(found: Mapping[str, object]) -> tuple[str, str]:

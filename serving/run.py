@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,6 +21,7 @@ from pipeline.logs.store import EventStore
 from serving.app import create_app
 from serving.auth import check_keys
 from serving.backup import LOG
+from serving.connection import Connection, Reading
 from serving.engine import Engine
 from serving.keyring import read_keys
 from serving.settings import Settings, load_settings
@@ -46,17 +49,23 @@ def serve(
     check_keys(settings, read_keys(settings.keys_file))
     opened = [Engine(bundle, config=config)]
     _check_root(settings)
-    listen = {"host": settings.host, "port": settings.port, "log_level": "warning", "access_log": False}
+    listen: dict[str, Any] = {"host": settings.host, "port": settings.port, "log_level": "warning", "access_log": False}
+    listen |= {"http": partial(Connection, _reading(settings)), "ws": "none"}
     print(f"http://{settings.host}:{settings.port}/  (API: /docs; stop with Ctrl-C)", flush=True)  # noqa: T201
     if workers == 1:
-        uvicorn.run(create_app(opened.pop, settings), **listen)  # type: ignore[arg-type]
+        uvicorn.run(create_app(opened.pop, settings), **listen)
         return
     opened.clear()  # each worker opens its own
     handed = [str(bundle), str(config or ""), settings.host, str(settings.port), str(settings.root), str(int(replay))]
     os.environ[_HANDED] = "\n".join(handed)
     with shared_folder(settings.root) as folder:
         os.environ[VARIABLE] = str(folder)  # before a worker imports what counts
-        uvicorn.run("serving.run:worker_app", factory=True, workers=workers, **listen)  # type: ignore[arg-type]
+        uvicorn.run("serving.run:worker_app", factory=True, workers=workers, **listen)
+
+
+def _reading(settings: Settings) -> Reading:
+    chosen = settings.serving
+    return Reading(chosen.head_bytes, chosen.head_seconds, chosen.body_seconds, chosen.connections)
 
 
 def _check_root(settings: Settings) -> None:

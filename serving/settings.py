@@ -23,7 +23,21 @@ class ServingConfig(Config):
     segment: str = Field(default="region", description="the key of `context` that counts as the request's segment")
     slate_minutes: float = Field(default=10.0, gt=0, description="how long page 0's answer is kept for its next pages")
     slates: int = Field(default=100_000, ge=1, description="answers kept at most, over all workers")
-    body_bytes: int = Field(default=4_000_000, ge=1_000, description="largest request body; above it 413")
+    body_bytes: int = Field(
+        default=4_000_000,
+        ge=1_000,
+        description="largest post of events; above it 413; other bodies may be smaller",
+    )
+    head_bytes: int = Field(default=32_768, ge=1_024, description="largest request line with its headers; above it 431")
+    head_seconds: float = Field(
+        default=10.0, gt=0, description="how long the request line and the headers may take to come; then 408"
+    )
+    body_seconds: float = Field(
+        default=30.0, gt=0, description="the same of the body; and how long an answer waits for its reader"
+    )
+    connections: int = Field(
+        default=500, ge=1, description="open at once in a worker; then the oldest that waits for nothing is closed"
+    )
     event_batch: int = Field(default=1_000, ge=1, description="events of one post at most")
     waiting: int = Field(default=64, ge=1, description="requests that may wait for the engine; above it 429")
     impressions: int = Field(default=10_000, ge=1, description="impressions that may wait to be written; then dropped")

@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from serving.limits import deadline
+from serving.limits import Bound, bound_of, bounded, deadline
 from serving.problems import MEDIA, Problem, as_problem
 from serving.service import Service
 from serving.shapes import ProblemAnswer
@@ -26,9 +26,14 @@ _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Request(Request):
+    """A request whose body is bounded, as bytes and as JSON."""
+
+    def __init__(self, request: Request, bound: Bound) -> None:
+        super().__init__(request.scope, bounded(request, bound.size))
+        self._bound = bound
+
     async def json(self) -> Any:
-        # Python's own parser lets NaN and lone surrogates in, which no answer and no store can hold.
-        return orjson.loads(await self.body())
+        return self._bound.read(await self.body())
 
 
 class JsonRoute(APIRoute):
@@ -41,7 +46,7 @@ class JsonRoute(APIRoute):
             try:
                 _require_text(request)
                 _require_json(request)
-                return await handle(_Request(request.scope, request.receive))
+                return await handle(_Request(request, bound_of(self.path_format, request.app.state.body_bytes)))
             except Exception as error:
                 return as_problem(error).response()
 

@@ -110,8 +110,8 @@ def sound(_: str, frame: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(schema={"field": pl.String, "reason": pl.String}).clear(len(frame))
 
 
-async def unlimited(limit: Any, scope: Any, receive: Any, send: Any) -> None:
-    await limit.app(scope, receive, send)
+def unlimited(request: Any, _: int) -> Any:
+    return request.receive
 
 
 # the guard, what takes its place, the check that must fail then
@@ -136,7 +136,7 @@ GUARDS: list[tuple[str, object, Callable[[Bench], None]]] = [
     ("serving.replay.run._check", nothing, asked("evaluate", "an unknown slice")),
     ("pipeline.metrics.tables.listings._refuse", nothing, measured("a score that is nan")),
     ("pipeline.metrics.runs._refuse_repeated", nothing, measured("an item twice")),
-    ("serving.limits.BodyLimit.__call__", unlimited, posted("too large")),
+    ("serving.routes.base.bounded", unlimited, posted("too large")),
     ("serving.routes.base._require_json", nothing, posted("text")),
     ("serving.auth.Key.may", lambda *_: True, called("reading without admin's scope")),
     ("serving.service.Service.identify", lambda *_: ("mine", 0), called("a request_id of one's own")),

@@ -110,7 +110,7 @@ RAW: dict[str, tuple[bytes, str, int, Words]] = {
     "a form": (b"query=red", "application/x-www-form-urlencoded", 415, ("application/json",)),
     "text": (b'{"query": "red"}', "text/plain", 415, ("application/json",)),
     "no type": (b'{"query": "red"}', "", 415, ("application/json",)),
-    "too large": (b'{"query": "' + b"x" * 4_000_000 + b'"}', "application/json", 413, ("4000000 bytes",)),
+    "too large": (b'{"query": "' + b"x" * 4_000_000 + b'"}', "application/json", 413, ("256000 bytes",)),
 }
 
 

@@ -133,11 +133,12 @@ def test_a_form_is_refused_with_and_without_a_body(client: TestClient, path: str
 def test_a_rollback_needs_no_body(tmp_path: Path) -> None:
     from pipeline.bundle import promote
 
-    bundles = bundles_root(tmp_path / "bundles", "b-one", "b-two")
-    promote(bundles, "b-two")
+    bundles = tmp_path / "bundles"
+    before, after = bundles_root(bundles, 2)
+    promote(bundles, after)
     with calling(FakeEngine(), settings(tmp_path, bundles=bundles)) as client:
         answer = client.request("POST", "/v1/bundle/rollback")  # neither body nor type, as `curl -X POST`
-        assert (answer.status_code, answer.json()) == (200, {"bundle": "b-one"})
+        assert (answer.status_code, answer.json()) == (200, {"bundle": before})
 
 
 def test_a_body_of_unknown_length_needs_its_type(client: TestClient) -> None:
