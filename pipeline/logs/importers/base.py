@@ -57,27 +57,25 @@ def text(name: str) -> pl.Expr:
 def event_id(kind: str, *names: str) -> pl.Expr:
     """`kind:a:b` of the columns named, the same at every import and different for different values.
 
-    Colons inside of values are escaped, and what would be too long for an id is its digest.
+    What could be read in two ways, since a value holds a colon, or would be too long for an id, is a digest.
     """
-    parts = (_part(text(name)) for name in names)
-    whole = pl.concat_str(*([pl.lit(kind)] if kind else []), *parts, separator=":")
-    return whole.map_batches(_shortened, return_dtype=pl.String()).alias("event_id")
+
+    def joined(columns: Sequence[pl.Series]) -> pl.Series:
+        rows = pl.DataFrame(columns).select(pl.all().cast(pl.String).fill_null(""))
+        whole = rows.select(pl.concat_str(*([pl.lit(kind)] if kind else []), pl.all(), separator=":")).to_series()
+        colons = len(columns) - 1 + bool(kind)
+        odd = (whole.str.count_matches(":", literal=True) != colons) | (whole.str.len_bytes() > MAX_ID)
+        if not odd.any():
+            return whole
+        digests = pl.Series([_digest(kind, parts) for parts in rows.filter(odd).iter_rows()], dtype=pl.String)
+        return whole.scatter(odd.arg_true(), digests)
+
+    return pl.map_batches(names, joined, return_dtype=pl.String()).alias("event_id")
 
 
-def _part(value: pl.Expr) -> pl.Expr:
-    return value.fill_null("").str.replace_all("%", "%25", literal=True).str.replace_all(":", "%3A", literal=True)
-
-
-def _shortened(ids: pl.Series) -> pl.Series:
-    long = ids.str.len_chars() > MAX_ID
-    if not long.any():
-        return ids
-    return pl.Series([digest(text) if cut else text for text, cut in zip(ids, long, strict=True)], dtype=pl.String())
-
-
-def digest(text: str) -> str:
-    """An id of fixed length, behind the kind that `text` begins with."""
-    return f"{text.partition(':')[0][:64]}:{blake2b(text.encode(), digest_size=16).hexdigest()}"
+def _digest(kind: str, parts: Sequence[str]) -> str:
+    """An id of fixed length."""
+    return f"{kind}::{blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()}"
 
 
 def objects(*names: str) -> pl.Expr:
