@@ -52,7 +52,7 @@ def single(runs: int) -> None:
     standard errors."""
     print(f"independent requests, {runs} runs, {FLIPS} draws: p < .05 without a difference, interval misses 0, power")
     spread = differences(np.random.default_rng(0), 1_000_000).std()
-    for n in (10, 30, 100, 500):
+    for n in (6, 10, 20, 30, 100, 500):
         effect, found = 2.8 * spread / n**0.5, {name: np.zeros(3) for name in TESTS}
         for run in range(runs):
             drawn = differences(np.random.default_rng([n, run]), n)

@@ -178,7 +178,8 @@ def report(mode: str, worlds: list[Measured]) -> None:
 
 
 def said(value: Mapping[str, float]) -> str:
-    return f"{value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    ends = "no interval" if value["low"] is None else f"{value['low']:.3f}, {value['high']:.3f}"
+    return f"{value['mean']:.3f} [{ends}]"
 
 
 if __name__ == "__main__":

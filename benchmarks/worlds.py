@@ -101,7 +101,8 @@ def measure(world: str, seed: int, folder: Path, sample: int) -> None:
 
 
 def said(value: dict[str, float]) -> str:
-    return f"{value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+    ends = "no interval" if value["low"] is None else f"{value['low']:.4f}, {value['high']:.4f}"
+    return f"{value['mean']:.4f} [{ends}]"
 
 
 if __name__ == "__main__":

@@ -63,6 +63,8 @@ def _line(metric: str, found: Mapping[str, Any]) -> str:
     if found["refused"] is not None:
         return f"  {label:<38}refused: {found['refused']}"
     cut = f"  clipped {found['clipped_share']:.1%}" if found["clipped_share"] else ""
+    if found["low"] is None:
+        return f"  {label:<38}{found['mean']:.4f} no interval: {found['unsure']}  n={found['n']}"
     ends = f"{found['mean']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
     return f"  {label:<38}{ends}  n={found['n']} ESS={found['ess']:.0f}{cut}"
 

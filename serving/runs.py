@@ -15,7 +15,7 @@ from pipeline.metrics.statistics.compare import paired_t
 from pipeline.metrics.statistics.corrections import holm
 from serving.replay.measures import HEADLINE
 from serving.replay.report import REQUESTS
-from serving.replay.slices import plain
+from serving.replay.slices import UNITS, tested
 
 _REPORT: Final = "report.json"
 _KEYS: Final = ("mode", "request_id", "page")
@@ -192,9 +192,8 @@ def _paired(name: str, run: Run, first: Run) -> Iterator[dict[str, Any]]:
             continue
         rows = both.filter(pl.col("mode") == mode)
         own, before = (rows[column].cast(pl.Float64).to_numpy() for column in (metric, f"{metric}:first"))
-        found = paired_t(own, before, rows["subject"].to_numpy())
-        numbers = {"mean": found.mean, "low": found.low, "high": found.high, "p": found.p_value, "n": found.n}
-        yield {"run": name, "against": "A", "mode": mode, "metric": metric, **plain(numbers)}
+        found = paired_t(own, before, rows["subject"].to_numpy(), UNITS)
+        yield {"run": name, "against": "A", "mode": mode, "metric": metric, **tested(found)}
 
 
 def _headlines(modes: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -205,12 +204,13 @@ def _headlines(modes: Iterable[str]) -> Iterator[tuple[str, str]]:
 def _figure(row: dict[str, Any]) -> str:
     if row["mean"] is None:
         return "undefined"
-    return f"{row['mean']:.4f}" + ("" if row["low"] is None else f" [{row['low']:.4f}, {row['high']:.4f}]")
+    return f"{row['mean']:.4f}" + (" no interval" if row["low"] is None else f" [{row['low']:.4f}, {row['high']:.4f}]")
 
 
 def _difference(row: dict[str, Any]) -> str:
     if row["mean"] is None:
         return "undefined: no request has a value in both"
     interval = "" if row["low"] is None else f" [{row['low']:+.4f}, {row['high']:+.4f}]"
+    interval += f"  no verdict ({row['refused']})" if row.get("refused") else ""
     p = "" if row["p_holm"] is None else f"  p {row['p_holm']:.4f}"
     return f"{row['mean']:+.4f}{interval}{p}  n {row['n']}"

@@ -49,7 +49,7 @@ class RunReport:
 
     def lines(self, per_query: bool = False) -> list[str]:
         """For a reader: one line a metric, then, on demand, one a query."""
-        said = [f"{label:<14}{i.mean:.6f}  [{i.low:.6f}, {i.high:.6f}]  n={i.n}" for label, i in self.metrics.items()]
+        said = [f"{label:<14}{_said(each)}  n={each.n}" for label, each in self.metrics.items()]
         counts = self.queries
         said.append(f"queries: {counts.judged} judged, {counts.missing} missing in the run, {counts.unjudged} unjudged")
         if self.notes:
@@ -73,5 +73,16 @@ class RunReport:
         return self.per_query.with_columns(pl.col(self.per_query.columns[1:]).fill_nan(None))
 
 
-def _plain(interval: Interval) -> dict[str, float | int | None]:
-    return {name: None if math.isnan(value) else value for name, value in asdict(interval).items()}
+def _said(interval: Interval) -> str:
+    if math.isnan(interval.mean):
+        return "undefined"
+    if math.isnan(interval.low):
+        return f"{interval.mean:.6f}  no interval" + (f" ({interval.refused})" if interval.refused else "")
+    return f"{interval.mean:.6f}  [{interval.low:.6f}, {interval.high:.6f}]"
+
+
+def _plain(interval: Interval) -> dict[str, object]:
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(interval).items()
+    }

@@ -38,12 +38,10 @@ class Evaluated:
             left = f", {unknown} of unknown outcomes, which are measured by nothing" if unknown else ""
             said.append(f"{mode}: {about['requests']} requests, {about['empty_requests']} without a positive{left}")
             for name, metrics in about["systems"].items():
-                cells = [
-                    f"{metric} {value['mean']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
-                    for metric in _SHOWN
-                    if (value := metrics.get(metric)) and value["mean"] is not None
-                ]
+                known = {metric: value for metric in _SHOWN if (value := metrics.get(metric))}
+                cells = [_cell(metric, value) for metric, value in known.items() if value["mean"] is not None]
                 said.append(f"  {name:<12}{'  '.join(cells)}")
+            said += _no_intervals(about["systems"])
         said += left_out(self.report.left_out)
         said += [f"left out, {name}: {why}" for name, why in self.report.failed.items()]
         said += [_corrected(mode, found["systems"]) for mode, found in self.report.off_policy.get("modes", {}).items()]
@@ -51,6 +49,20 @@ class Evaluated:
         if self.report.gate:
             said.append(f"gate: passed, {len(self.report.gate['checks'])} checks")
         return said
+
+
+def _cell(metric: str, value: Mapping[str, Any]) -> str:
+    interval = "" if value["low"] is None else f" [{value['low']:.4f}, {value['high']:.4f}]"
+    return f"{metric} {value['mean']:.4f}{interval}"
+
+
+def _no_intervals(systems: Mapping[str, Any]) -> list[str]:
+    """Why figures stand without an interval, each reason once, with the metrics that it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for metric, value in ((metric, metrics[metric]) for metrics in systems.values() for metric in metrics):
+        if metric in _SHOWN and value.get("refused") and metric not in reasons.setdefault(value["refused"], []):
+            reasons[value["refused"]].append(metric)
+    return [f"  no interval for {', '.join(metrics)}: {reason}" for reason, metrics in reasons.items()]
 
 
 def _corrected(mode: str, systems: Mapping[str, Any]) -> str:
@@ -68,10 +80,11 @@ def _corrected(mode: str, systems: Mapping[str, Any]) -> str:
 def _changed(mode: str, found: Mapping[str, Any]) -> str:
     """The first test of a mode, and how many lists have another first item."""
     test, first = found["tests"][0], found["agreement"]["other_first"]["mean"]
-    if test["low"] is None or first is None:
+    if test["mean"] is None or first is None:
         return f"{mode} against {found['baseline']}: {test['metric']} undefined"
     moved = f"{first:.1%} with another first item, {found['lost']} lost, {found['won']} won"
-    interval = f"{test['mean']:+.4f} [{test['low']:+.4f}, {test['high']:+.4f}]"
+    ends = f"no verdict: {test['refused']}" if test["low"] is None else f"{test['low']:+.4f}, {test['high']:+.4f}"
+    interval = f"{test['mean']:+.4f} [{ends}]"
     return f"{mode} against {found['baseline']}: {test['metric']} {interval}, {moved}"
 
 

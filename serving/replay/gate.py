@@ -1,6 +1,6 @@
 """Whether the numbers are good enough to ship: what a file asks of means, parts, latency and off-policy estimates.
 
-Every check is made and reported; one that fails, or whose number is missing, refuses the bundle.
+Every check is made and reported; one that fails, or that too little was measured for, does not pass.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ class SliceRule(Config):
     )
     allowed_drop: float = Field(default=0.0, ge=0, description="how far a part may surely fall")
     minimum_requests: int = Field(default=100, ge=2, description="smaller parts are not judged, and listed")
-    minimum_subjects: int = Field(default=30, ge=5, description="parts of fewer subjects are not judged, and listed")
+    minimum_subjects: int = Field(default=30, ge=6, description="parts of fewer subjects are not judged, and listed")
     confidence: float = Field(default=0.95, gt=0, lt=1, description="that an unchanged bundle loses no part")
 
 
@@ -66,12 +66,14 @@ class Gate(Config):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was asked. said: the figure and what was asked of it, with its name."""
+    """One thing that was asked. said: the figure and what was asked of it, with its name; refused: there is too little
+    to say whether it holds, so that it does not pass and the bundle is not to blame."""
 
     check: str
     name: str
     passed: bool
     said: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,9 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """What did not pass, in one sentence."""
-        return "gate: " + "; ".join(check.said for check in self.checks if not check.passed)
+        """What did not pass, in one sentence: first what failed, then what could not be judged."""
+        failed = sorted((check for check in self.checks if not check.passed), key=lambda check: check.refused)
+        return "gate: " + "; ".join(check.said for check in failed)
 
     def as_json(self) -> dict[str, Any]:
         checks = [asdict(check) for check in self.checks]
@@ -169,14 +172,32 @@ def judge(gate: Gate, report: Mapping[str, Any]) -> Verdict:
     return Verdict((*checks, *_falls(gate.slices, parts)), tuple(small))
 
 
+def _refused(check: str, name: str, reason: str) -> Check:
+    return Check(check, name, False, f"{name} cannot be judged, {reason}", refused=True)
+
+
+def _too_few(figure: Mapping[str, Any]) -> str:
+    """Why a figure is of too little to be held to anything, "" where it is not. One that is the same for everybody is
+    known well enough."""
+    if figure.get("mean") is None:
+        return "nothing was measured"
+    return str(figure["refused"]) if figure.get("needed") else ""
+
+
 def _least(report: Mapping[str, Any], name: str, least: float) -> Check:
-    mean = _mean(report, name, "podium")
+    figure = _figure(report, name, "podium")
+    if reason := _too_few(figure):
+        return _refused("minimum", name, reason)
+    mean = figure.get("mean")
     passed = mean is not None and mean >= least
     return Check("minimum", name, passed, f"{name} is {_text(mean)}, at least {least:g} is asked for")
 
 
 def _drop(report: Mapping[str, Any], name: str, drop: float) -> Check:
-    mean, before = _mean(report, name, "podium"), _mean(report, name, "baseline")
+    figures = [_figure(report, name, system) for system in ("podium", "baseline")]
+    if reason := next(filter(None, map(_too_few, figures)), ""):
+        return _refused("max_drop", name, reason)
+    mean, before = (figure.get("mean") for figure in figures)
     passed = mean is not None and before is not None and before - mean <= drop
     said = f"{name} is {_text(mean)} after {_text(before)}, a drop of {drop:g} is allowed"
     return Check("max_drop", name, passed, said)
@@ -186,8 +207,13 @@ def _reached(check: str, name: str, figure: Mapping[str, Any], asked: Bound) -> 
     """A figure that was refused, or is not there, does not pass."""
     label = name if check == "difference" else f"off-policy {name}"
     what = "podium less baseline" if check == "difference" else "estimate"
-    if reason := figure.get("refused"):
-        return Check(check, name, False, f"{label}: no {what} ({reason})")
+    unchanged = check == "difference" and figure.get("mean") == 0.0 and not figure.get("needed")
+    if (reason := figure.get("refused")) and not unchanged:
+        return Check(check, name, False, f"{label} cannot be judged, no {what}: {reason}", refused=True)
+    if figure.get("mean") is None:
+        return Check(check, name, False, f"{label} cannot be judged, no {what}: nothing was measured", refused=True)
+    if unchanged:  # the two answer alike on enough requests: no interval is needed to know it
+        figure = {**figure, "low": 0.0, "high": 0.0}
     wanted = [(end, least) for end, least in (("mean", asked.mean), ("low", asked.low)) if least is not None]
     passed = all(figure.get(end) is not None and figure[end] >= least for end, least in wanted)
     words = {"mean": "the mean", "low": "the lower end of the interval"}
@@ -197,12 +223,16 @@ def _reached(check: str, name: str, figure: Mapping[str, Any], asked: Bound) -> 
 
 
 def _latency(rule: LatencyRule, report: Mapping[str, Any]) -> Iterator[Check]:
-    for mode, about in report["regression"].items():
-        found = about.get("latency")
+    for mode in dict.fromkeys([*report["modes"], *report["regression"]]):
+        found = report["regression"].get(mode, {}).get("latency")
         if not found:
+            yield _refused("latency", f"{mode}.latency", "it was not measured")
             continue
         if rule.ratio is not None:
             ratio, name = found["ratio"], f"{mode}.latency.ratio"
+            if ratio["low"] is None:
+                yield _refused("latency", name, ratio.get("refused") or "nothing was measured")
+                continue
             said = f"{name} is {ratio['mean']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}], at most {rule.ratio:g}"
             yield Check("latency", name, ratio["low"] <= rule.ratio, said)
         for quantile, most in (("p50", rule.p50_ms), ("p99", rule.p99_ms)):
@@ -233,11 +263,14 @@ def _falls(rule: SliceRule, parts: Sequence[tuple[str, Mapping[str, Any]]]) -> I
     """The surest fall first: parts overlap, and the one that was hurt drags others along."""
     if not parts:
         least = f"{rule.minimum_requests} requests of {rule.minimum_subjects} subjects"
-        yield Check("slices", "slices", False, f"slices: no part is judged, none has {least}")
+        yield Check("slices", "slices", False, f"slices: no part is judged, none has {least}", refused=True)
         return
     confidence = 1.0 - (1.0 - rule.confidence) / len(parts)
     bounded = sorted(((upper(found, confidence), name, found) for name, found in parts), key=lambda each: each[:2])
     for high, name, found in bounded:
+        if found.get("refused") and found["mean"] < 0:
+            yield _refused("slices", name, found["refused"])
+            continue
         said = (
             f"{name} fell by {-found['mean']:.4f}, surely by more than {max(-high, 0.0):.4f} "
             f"(n {found['n']}, one of {len(parts)} parts), a drop of {rule.allowed_drop:g} is allowed"
@@ -254,9 +287,9 @@ def _figures(report: Mapping[str, Any], key: Key) -> Mapping[str, Any]:
     return dict(report["slices"].get(key.mode, {}).get(key.dimension, {}).get(key.value, {}))
 
 
-def _mean(report: Mapping[str, Any], name: str, system: str) -> float | None:
+def _figure(report: Mapping[str, Any], name: str, system: str) -> Mapping[str, Any]:
     key = Key.of(name)
-    found: float | None = _figures(report, key).get("systems", {}).get(system, {}).get(key.metric, {}).get("mean")
+    found: Mapping[str, Any] = _figures(report, key).get("systems", {}).get(system, {}).get(key.metric, {})
     return found
 
 

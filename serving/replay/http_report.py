@@ -13,7 +13,7 @@ from serving.replay.calibration import calibration
 from serving.replay.measures import HEADLINE, METRICS, Values, measure
 from serving.replay.modes import groups_of
 from serving.replay.requests import Task
-from serving.replay.slices import plain, summary
+from serving.replay.slices import UNITS, summary, tested
 
 
 def measured_report(
@@ -62,7 +62,6 @@ def _differences(
     rows: list[dict[str, object]] = []
     for name in (name for name in values if name != "podium"):
         for metric in (metric for metric in HEADLINE[mode] if metric in values[name]):
-            found = paired_bootstrap(values["podium"][metric], values[name][metric], seed, groups)
-            numbers = {"mean": found.mean, "low": found.low, "high": found.high, "p": found.p_value, "n": found.n}
-            rows.append({"mode": mode, "metric": metric, "a": "podium", "b": name, **plain(numbers)})
+            found = paired_bootstrap(values["podium"][metric], values[name][metric], seed, groups, units=UNITS)
+            rows.append({"mode": mode, "metric": metric, "a": "podium", "b": name, **tested(found)})
     return rows

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.metrics.statistics.compare import bootstrap_interval
 from serving.ports import Ask
 from serving.replay.ports import ReplayEngine
+from serving.replay.slices import plain, why
 from serving.replay.stretches import stretches
 
 REQUESTS: Final = 100  # of each mode; fewer where the mode has fewer
@@ -38,7 +39,7 @@ def latency(engine: ReplayEngine, baseline: ReplayEngine, asks: Sequence[Ask], s
             times[name].append(_timed(engines[name], ask))
     measured = {name: _columns(rows) for name, rows in times.items()}
     ratio = np.log(measured["podium"][TOTAL] / measured["baseline"][TOTAL])
-    found = bootstrap_interval(ratio, seed)
+    found = bootstrap_interval(ratio, seed, units="requests")
     stages = dict.fromkeys(stage for name in names for stage in measured[name])
     return {
         "requests": len(chosen),
@@ -46,7 +47,9 @@ def latency(engine: ReplayEngine, baseline: ReplayEngine, asks: Sequence[Ask], s
             {"stage": stage, **{n: _quantiles(measured[n][stage]) for n in names if stage in measured[n]}}
             for stage in stages
         ],
-        "ratio": {name: float(np.exp(getattr(found, name))) for name in ("mean", "low", "high")} | {"n": found.n},
+        "ratio": plain({name: float(np.exp(getattr(found, name))) for name in ("mean", "low", "high")})
+        | {"n": found.n}
+        | why(found),
     }
 
 

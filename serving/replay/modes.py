@@ -24,7 +24,7 @@ from serving.replay.ports import ReplayEngine
 from serving.replay.regression import Two, regression
 from serving.replay.report import PAGE_SIZE
 from serving.replay.requests import Shown, Task
-from serving.replay.slices import plain, slice_report, summary
+from serving.replay.slices import UNITS, Summary, slice_report, summary, tested
 
 STAGES: Final = ("retrieval", "ranking", "rerank")
 TRUE_NDCG: Final = "true_ndcg@10"
@@ -53,7 +53,7 @@ class Mode:
     slates: Mapping[str, Slates]
     values: Mapping[str, Values]
     groups: NDArray[np.int64]
-    recovered: Mapping[str, float] | None
+    recovered: Summary | None
 
     def report(self, seed: int) -> dict[str, object]:
         """What `Task.counts` says, `degraded` and `systems`."""
@@ -62,7 +62,7 @@ class Mode:
             for name, values in self.values.items()
         }
         if self.recovered is not None:
-            rows["podium"]["recovered"] = plain(self.recovered)
+            rows["podium"]["recovered"] = self.recovered
         return {**self.task.counts(), "degraded": self.answers.degraded, "systems": rows}
 
     def calibration(self) -> dict[str, object]:
@@ -79,9 +79,8 @@ class Mode:
         for name in (name for name in self.values if name != "podium"):
             for metric in metrics:
                 pair = self.values["podium"][metric], self.values[name][metric]
-                found = paired_bootstrap(*pair, seed, self.groups)
-                numbers = {"mean": found.mean, "low": found.low, "high": found.high, "p": found.p_value, "n": found.n}
-                rows.append({"mode": self.task.mode, "metric": metric, "a": "podium", "b": name, **plain(numbers)})
+                found = tested(paired_bootstrap(*pair, seed, self.groups, units=UNITS))
+                rows.append({"mode": self.task.mode, "metric": metric, "a": "podium", "b": name, **found})
         return rows
 
     def slices(self, asked: Asked) -> dict[str, object]:

@@ -19,7 +19,7 @@ from serving.replay.ports import ReplayEngine
 from serving.replay.report import PAGE_SIZE
 from serving.replay.requests import Task
 from serving.replay.sides import Reader, Row, Side, extremes, side_by_side
-from serving.replay.slices import plain, summary
+from serving.replay.slices import UNITS, plain, summary, tested
 from serving.replay.traces import Trace, Watched, follow
 
 CHANGED: Final = 20  # requests listed of those that lost most, and of those that won most
@@ -71,11 +71,10 @@ def tests(
     """Student's paired test over subjects in each metric that both have: mean, interval, n, p as it is and after Holm's
     correction for the number of metrics."""
     metrics = [metric for metric in mine if metric in theirs]
-    found = [paired_t(mine[metric], theirs[metric], groups) for metric in metrics]
+    found = [paired_t(mine[metric], theirs[metric], groups, UNITS, len(metrics)) for metric in metrics]
     adjusted = holm(np.array([test.p_value for test in found]))
     return [
-        {"metric": metric}
-        | plain({"mean": t.mean, "low": t.low, "high": t.high, "n": t.n, "p": t.p_value, "p_holm": float(corrected)})
+        {"metric": metric} | tested(t) | plain({"p_holm": float(corrected)})
         for metric, t, corrected in zip(metrics, found, adjusted, strict=True)
     ]
 

@@ -13,10 +13,12 @@ from pipeline.features.match import Matcher
 from pipeline.features.text import normalise, tokens
 from pipeline.features.texts import TextMemory
 from pipeline.features.textstats import TextStats
+from pipeline.metrics.statistics.enough import too_few
 from pipeline.state import DAY, State
 from serving.replay.answers import Slates
 from serving.replay.labels import Labels
 from serving.replay.requests import Shown, Task
+from serving.replay.slices import UNITS, Summary, plain, why
 
 _ROWS_AT_ONCE = 4096
 WEEK = 7 * DAY  # ticks
@@ -108,19 +110,21 @@ def oracle_slates(truth: Labels, tie: NDArray[np.int32], depth: int) -> Slates:
 
 def recovered(
     podium: Scores, popular: Scores, oracle: Scores, groups: NDArray[np.int64], seed: int, draws: int = 1000
-) -> dict[str, float]:
+) -> Summary:
     """(podium - popularity) / (oracle - popularity) of the means over requests `[R]`, with the 95 % interval of a
-    bootstrap over groups; nan where the three cannot be told apart."""
+    bootstrap over groups; null where the three cannot be told apart, or too few."""
     known = ~np.isnan(podium + popular + oracle)
     won, all_ = (podium - popular)[known], (oracle - popular)[known]
     if not len(won):
-        return {"mean": np.nan, "low": np.nan, "high": np.nan, "n": 0}
+        return plain({"mean": np.nan, "low": np.nan, "high": np.nan, "n": 0})
     _, group = np.unique(groups[known], return_inverse=True)
     above, best = (np.bincount(group, weights=each).astype(np.float64) for each in (won, all_))
+    if few := too_few(len(above), "bootstrap", UNITS):
+        return plain({"mean": _ratio(above, best), "low": np.nan, "high": np.nan, "n": len(won)}) | why(few)
     rng = np.random.default_rng(seed)
     drawn = np.array([_ratio(above[pick], best[pick]) for pick in _picks(rng, len(above), draws)])
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return {"mean": _ratio(above, best), "low": float(low), "high": float(high), "n": len(won)}
+    return plain({"mean": _ratio(above, best), "low": float(low), "high": float(high), "n": len(won)})
 
 
 def _picks(rng: np.random.Generator, size: int, draws: int) -> "list[NDArray[np.int64]]":

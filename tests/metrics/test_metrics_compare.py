@@ -51,20 +51,6 @@ def test_groups_of_one_value_each_are_no_groups() -> None:
     assert bootstrap_interval(values, 0) == bootstrap_interval(values, 0, groups=np.arange(40))
 
 
-def test_a_constant_gain_is_certain() -> None:
-    b = np.random.default_rng(0).integers(0, 9, 100).astype(float)
-    difference = paired_bootstrap(b + 1.0, b, seed=0)
-    assert (difference.mean, difference.low, difference.high) == (1.0, 1.0, 1.0)
-    assert difference.p_value == 2 / 1001
-
-
-def test_equal_systems_are_not_told_apart() -> None:
-    values = np.random.default_rng(0).random(100)
-    difference = paired_bootstrap(values, values, seed=0)
-    assert difference.mean == 0.0
-    assert difference.p_value == 1.0
-
-
 def test_swapping_the_systems_turns_the_difference_round() -> None:
     generator = np.random.default_rng(2)
     a, b = generator.random(300), generator.random(300)

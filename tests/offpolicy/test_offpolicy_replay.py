@@ -12,7 +12,7 @@ from tests.frames import HOUR, act, frame
 from tests.replay import market
 from tests.replay.building import trained, written
 
-FIGURE = {"mean", "low", "high", "n", "ess", "max_weight", "clipped_share", "refused"}
+FIGURE = {"mean", "low", "high", "n", "ess", "max_weight", "clipped_share", "refused", "unsure"}
 
 
 @pytest.fixture(scope="module")

@@ -31,3 +31,9 @@ def trained(frames: Frames, *, clock: str = "exact", **options: object) -> FakeE
     state = initial_state(clock, catalogue, AttributionConfig().gains).advance(frames)
     bundle = Bundle(Path(), "b-fake", CUTOFF, "catalogue", "features", {"lexical": ""})
     return FakeEngine(state, bundle, **options)  # type: ignore[arg-type]
+
+
+def few(mean: float, subjects: int) -> dict[str, object]:
+    """A mean, as a report has it, of one request each of so few subjects that there is no interval."""
+    refused = f"too few subjects: {subjects} of 30 needed"
+    return {"mean": mean, "low": None, "high": None, "n": subjects, "refused": refused, "needed": 30}

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from pipeline.errors import ConfigError, GateError
 from pipeline.logs.read import Log
-from serving.replay.gate import Bound, Gate, LatencyRule, SliceRule, check_keys, judge, load_gate
+from pipeline.state import Frames
+from serving.replay.gate import Bound, Check, Gate, LatencyRule, SliceRule, Verdict, check_keys, judge, load_gate
 from serving.replay.run import EvaluateOptions, evaluate
 from serving.replay.slices import paired
 from tests.frames import HOUR, act, frame
@@ -97,7 +99,10 @@ def test_parts_too_small_to_judge_are_listed_and_a_gate_that_judges_none_refuses
     ("text", "reason"),
     [
         ('[minimum]\n"rank.surface=search.ndcg@10" = 0.9', r"rank.surface=search.ndcg@10 is 0\.\d+, at least 0.9"),
-        ('[minimum]\n"rank.surface=home.ndcg@10" = 0.1', r"rank.surface=home.ndcg@10 is undefined"),
+        (
+            '[minimum]\n"rank.surface=home.ndcg@10" = 0.1',
+            r"rank.surface=home.ndcg@10 cannot be judged, nothing was measured",
+        ),
         ('[max_drop]\n"rank.mrr" = 0.1', r"rank.mrr is 0\.\d+ after 0\.\d+, a drop of 0.1"),
         ('[difference]\n"rank.ndcg@10" = { low = -0.01 }', r"rank.ndcg@10: podium less baseline -.*lower end.*-0.01"),
         ('[difference]\n"rank.surface=search.ndcg@10" = { mean = 0.0 }', r"the mean at least 0 is asked for"),
@@ -224,3 +229,60 @@ def test_the_documented_gate_is_one(worse_at_tea: Mapping[str, Any], gate: Calla
 def test_a_missing_gate_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml"):
         load_gate(tmp_path / "nowhere.toml")
+
+
+def of_few(users: int) -> Frames:
+    """The market's log, of its first users alone."""
+    mine = pl.col("user_id").is_in([f"u{number}" for number in range(users)])
+    return {kind: rows.filter(mine) for kind, rows in market.log().items()}
+
+
+ASKED = {
+    "minimum": ('[minimum]\n"rank.ndcg@10" = 0.0', 30),
+    "max_drop": ('[max_drop]\n"rank.ndcg@10" = 1.0', 30),
+    "difference": ('[difference]\n"rank.ndcg@10" = { mean = -1.0, low = -1.0 }', 8),  # of 6 metrics
+}
+
+
+@pytest.mark.parametrize("check", ASKED)
+def test_too_few_subjects_neither_pass_nor_are_the_bundles_fault(
+    check: str, write_log: Callable[..., Log], make: Engines, gate: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text, needed = ASKED[check]
+    options = EvaluateOptions(gate=gate(text), baseline=make(market.GOOD))
+    with pytest.raises(GateError, match=f"cannot be judged.*too few subjects: 5 of {needed} needed") as refused:
+        evaluate(make(market.WORSE_AT_TEA), write_log(of_few(5)), options, tmp_path / "out")
+    assert refused.value.exit_code == 3
+    (made,) = json.loads((tmp_path / "out" / "report.json").read_text())["gate"]["checks"]
+    assert (made["passed"], made["refused"]) == (False, True)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "0 failed, 1 could not be judged" in page
+    assert f"too few subjects: 5 of {needed} needed" in page
+
+
+@pytest.mark.parametrize("check", ASKED)
+def test_enough_subjects_are_judged(
+    check: str, log: Log, make: Engines, gate: Callable[[str], Path], tmp_path: Path
+) -> None:
+    options = EvaluateOptions(gate=gate(ASKED[check][0]), baseline=make(market.GOOD))
+    assert evaluate(make(market.WORSE_AT_TEA), log, options, tmp_path / "out").gate["passed"]
+
+
+def test_a_bundle_that_answers_alike_needs_no_interval_to_be_no_worse(
+    log: Log, make: Engines, gate: Callable[[str], Path], tmp_path: Path
+) -> None:
+    options = EvaluateOptions(gate=gate('[difference]\n"rank.ndcg@10" = { low = 0.0 }'), baseline=make(market.GOOD))
+    assert evaluate(make(market.GOOD), log, options, tmp_path / "out").gate["passed"]
+
+
+@pytest.mark.parametrize("lost", [{}, {"rank": {}}])
+def test_a_latency_that_was_not_measured_does_not_pass(lost: Mapping[str, Any]) -> None:
+    report = report_of() | {"modes": {"rank": {}}, "regression": lost}
+    verdict = judge(Gate(latency=LatencyRule(ratio=9.0)), report)
+    assert not verdict.passed
+    assert "rank.latency cannot be judged, it was not measured" in verdict.reason
+
+
+def test_what_failed_stands_before_what_could_not_be_judged() -> None:
+    checks = Check("minimum", "a", False, "a cannot be judged", refused=True), Check("minimum", "b", False, "b is low")
+    assert Verdict(checks).reason == "gate: b is low; a cannot be judged"

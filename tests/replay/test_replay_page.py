@@ -69,7 +69,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
     clicks = [act("click", "b", market.NOW + i + 1, user_id=f"u{i % 7}{HOSTILE}") for i in range(14)]
     log = written(tmp_path / "log", {"impression": frame("impression", *pages), "feedback": frame("feedback", *clicks)})
     known = {"item": frame("item", *items)}
-    (tmp_path / "gate.toml").write_text("[slices]\nminimum_requests = 5\nminimum_subjects = 5\nallowed_drop = 1.0\n")
+    (tmp_path / "gate.toml").write_text("[slices]\nminimum_requests = 5\nminimum_subjects = 6\nallowed_drop = 1.0\n")
     options = EvaluateOptions(baseline=trained(known, quality={"c": 1.0}), gate=tmp_path / "gate.toml", by="arm")
     evaluate(trained(known, quality={"b": 1.0}), log, options, tmp_path / "out")
     return (tmp_path / "out" / "report.json").read_text()

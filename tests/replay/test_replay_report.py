@@ -51,7 +51,7 @@ def test_the_report_has_the_promised_shape(log: Log, make: Engines, tmp_path: Pa
     for mode in report["modes"].values():
         assert (mode["requests"], mode["empty_requests"]) == (6, 1)
         cells = [cell for metrics in mode["systems"].values() for cell in metrics.values()]
-        assert all(set(cell) == {"mean", "low", "high", "n"} for cell in cells)
+        assert all(set(cell) == {"mean", "low", "high", "n", "refused", "needed"} for cell in cells)
     assert report["modes"]["rank"]["calibration"]["probabilities"]["n"] == 18
     assert set(report["slices"]["rank"]) == {
         "surface", "query", "user", "query_frequency", "arm", "popularity", "item",
@@ -123,7 +123,10 @@ def test_a_baseline_is_compared_on_the_same_requests_in_the_ids_of_its_own_catal
     assert (mine, theirs) == (pytest.approx(1.0), pytest.approx(0.5))
 
 
-def test_a_gate_names_every_number_that_does_not_pass(log: Log, make: Engines, tmp_path: Path) -> None:
+def test_a_gate_names_every_number_that_does_not_pass(write_log: Logs, make: Engines, tmp_path: Path) -> None:
+    pages = [page(f"r{i}", NOW + i, "bca", user_id=f"u{i}", query="tea") for i in range(30)]
+    clicks = [act("click", "a", NOW + 1000 + i, user_id=f"u{i}") for i in range(30)]
+    log = write_log({"impression": frame("impression", *pages), "feedback": frame("feedback", *clicks)})
     gate = tmp_path / "gate.toml"
     gate.write_text('[minimum]\n"rank.ndcg@10" = 0.9\n"rank.mrr" = 0.2\n[max_drop]\n"rank.ndcg@10" = 0.01\n')
     options = EvaluateOptions(gate=gate, baseline=make(GOOD))

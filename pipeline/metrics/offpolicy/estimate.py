@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import InputError
 from pipeline.metrics.offpolicy.intervals import Part, bootstrapped, linearised, student
+from pipeline.metrics.statistics.enough import lacking
+from pipeline.metrics.statistics.enough import too_few as too_few_units
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -30,7 +32,8 @@ class Estimate:
     """A policy's value with its 95 % interval.
 
     n: units; ess: effective number of the weights; max_weight: the largest; clipped_share: the share of the weight
-    that clipping took away. refused: why there is no number (mean, low and high are nan then), else None.
+    that clipping took away. refused: why there is no number (mean, low and high are nan then), else None; unsure: why
+    there is a mean without an interval, else None.
     """
 
     mean: float
@@ -41,6 +44,7 @@ class Estimate:
     max_weight: float
     clipped_share: float = 0.0
     refused: str | None = None
+    unsure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,13 @@ def too_few(weights: Numbers) -> str | None:
     return f"effective sample size {size:.1f} of {len(weights)} weights is below {least:.0f}"
 
 
+def too_few_groups(n: int, groups: Numbers | None, interval: IntervalKind) -> str | None:
+    """Why so many subjects (units, without groups) give no interval; None when they do."""
+    size, name = (n, "units") if groups is None else (len(np.unique(groups)), "subjects")
+    few = too_few_units(size, interval, name)
+    return None if few is None else few.reason
+
+
 def checked(propensity: Numbers, field: str = "propensity") -> Floats:
     """The propensities as floats. Raises InputError naming the first that is missing, 0, negative or above 1."""
     values = np.asarray(propensity, dtype=np.float64)
@@ -111,10 +122,12 @@ def estimate(
     variance: what is to be added to that of the sample, such as an estimated examination's ("t" only).
     """
     n = len(parts[0][0])
-    if reason := too_few(weights):
+    if reason := too_few(weights) or too_few_groups(n, groups, interval):
         return refused(reason, n)
     mean, low, high, _ = _inferred(parts, groups, interval, variance, seed)
-    return Estimate(mean, low, high, n, effective_size(weights), float(np.max(weights)), clipped_share)
+    why = f"no spread: all units are worth {mean:.4g}" if np.isnan(low) else None
+    most = float(np.max(weights))
+    return Estimate(mean, low, high, n, effective_size(weights), most, clipped_share, unsure=why)
 
 
 def contrast(
@@ -135,8 +148,12 @@ def contrast(
     for each in (weights,) if isinstance(weights, np.ndarray) else weights:
         if reason := too_few(each):
             return no_contrast(reason, n)
+    if reason := too_few_groups(n, groups, interval):
+        return no_contrast(reason, n)
     parts = [*a, *((-top, bottom) for top, bottom in b)]
     mean, low, high, p = _inferred(parts, groups, interval, variance, seed)
+    if np.isnan(low):
+        return no_contrast(f"no spread: the difference of all units is {mean:.4g}", n)
     return Contrast(mean, low, high, p, n)
 
 
@@ -154,8 +171,10 @@ def plain_mean(values: Numbers, groups: Numbers | None = None) -> Estimate:
     known = ~np.isnan(values)
     if not known.any():
         return refused("no request has a value", 0)
-    kept = np.asarray(values, dtype=np.float64)[known]
-    mean, low, high, _ = _inferred([(kept, np.ones(len(kept)))], _some(groups, known), "t", 0.0, 0)
+    kept, own = np.asarray(values, dtype=np.float64)[known], _some(groups, known)
+    if why := lacking(kept, own, "t", "subjects"):
+        return Estimate(float(kept.mean()), NAN, NAN, len(kept), float(len(kept)), 1.0, unsure=why.reason)
+    mean, low, high, _ = _inferred([(kept, np.ones(len(kept)))], own, "t", 0.0, 0)
     return Estimate(mean, low, high, len(kept), float(len(kept)), 1.0)
 
 

@@ -40,9 +40,7 @@ def linearised(parts: Sequence[Part], groups: Numbers | None = None) -> tuple[fl
 
 
 def student(mean: float, error: float, freedom: int) -> tuple[float, float, float]:
-    """95 % interval and two-sided p value of 0, by Student's t; nan without a degree of freedom."""
-    if error == 0:
-        return mean, mean, 1.0 if mean == 0 else 0.0
+    """95 % interval and two-sided p value of 0, by Student's t; nan without a degree of freedom, or any spread."""
     if not error > 0 or freedom < 1:
         return math.nan, math.nan, math.nan
     reach = t_quantile(0.975, freedom) * error

@@ -25,6 +25,7 @@ from pipeline.metrics.report import QueryCounts
 from pipeline.metrics.slates import kernels
 from pipeline.metrics.slates.items import ItemTable
 from pipeline.metrics.statistics.compare import DRAWS, Interval, bootstrap_interval
+from pipeline.metrics.statistics.enough import too_few
 from pipeline.metrics.tables.listings import Listing
 
 Floats = NDArray[np.float64]
@@ -152,7 +153,7 @@ def _padded(frame: pl.DataFrame, column: str, rows: int) -> Places:
 
 def _mean(values: Floats, seed: int, draws: int) -> Interval:
     if draws:
-        return bootstrap_interval(values, seed, draws=draws)
+        return bootstrap_interval(values, seed, draws=draws, units="queries")
     known = values[~np.isnan(values)]
     mean = float(known.mean()) if len(known) else float("nan")
     return Interval(mean, float("nan"), float("nan"), len(known))
@@ -167,6 +168,8 @@ def _of_catalogue(name: str, pages: Pages, k: int, seed: int) -> Interval:
     if name == "coverage":
         return Interval(kernels.coverage(exposed), float("nan"), float("nan"), len(shown))
     value, generator = kernels.gini(exposed), np.random.default_rng(seed)
+    if few := too_few(len(shown), "bootstrap", "queries"):
+        return Interval(value, float("nan"), float("nan"), len(shown), few.reason, few.needed)
     drawn = np.empty(CATALOGUE_DRAWS)
     for i in range(CATALOGUE_DRAWS):
         rows = generator.integers(0, len(shown), len(shown))

@@ -13,51 +13,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.metrics.statistics.distributions import t_quantile, t_tail
+from pipeline.metrics.statistics.enough import lacking
 from pipeline.metrics.statistics.flips import FLIPS, flip_p_value
 
 Numbers = NDArray[Any]
 Floats = NDArray[np.float64]
 
+NAN = float("nan")
 DRAWS = 1000
 CHUNK = 400_000  # resampled indices at once: they and what they pick stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with its 95 % interval, over the n values that were not nan. All three are nan when n is 0."""
+    """A mean with its 95 % interval, over the n values that were not nan. refused: why there is no interval (low and
+    high are nan then), else None; needed: how many units would do. The mean is nan when n is 0."""
 
     mean: float
     low: float
     high: float
     n: int
+    refused: str | None = None
+    needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Mean of a - b over the n pairs, its 95 % interval, and the two-sided p value of no difference."""
+    """Mean of a - b over the n pairs, its 95 % interval, and the two-sided p value of no difference. refused, needed:
+    as of an interval; then there is no p value either."""
 
     mean: float
     low: float
     high: float
     p_value: float
     n: int
+    refused: str | None = None
+    needed: int | None = None
 
 
-def bootstrap_interval(values: Numbers, seed: int, groups: Numbers | None = None, draws: int = DRAWS) -> Interval:
+def bootstrap_interval(
+    values: Numbers, seed: int, groups: Numbers | None = None, draws: int = DRAWS, units: str = ""
+) -> Interval:
     """Percentile bootstrap (Efron & Tibshirani 1993) of the mean of `values` `[n]`; nan values are left out.
 
-    groups `[n]`: whole groups are drawn, and the mean stays the mean over values.
+    groups `[n]`: whole groups are drawn, and the mean stays the mean over values; units: what is drawn, in words.
     """
     values, groups = _known(np.asarray(values, dtype=np.float64), groups)
-    if not len(values):
-        return Interval(float("nan"), float("nan"), float("nan"), 0)
+    if why := lacking(values, groups, "bootstrap", units):
+        return Interval(_mean(values), NAN, NAN, len(values), why.reason, why.needed)
     means = _resampled_means(values, groups, seed, draws)
     low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high), len(values))
 
 
 def paired_bootstrap(
-    a: Numbers, b: Numbers, seed: int, groups: Numbers | None = None, draws: int = DRAWS
+    a: Numbers, b: Numbers, seed: int, groups: Numbers | None = None, draws: int = DRAWS, units: str = ""
 ) -> Difference:
     """Is the mean of `a` above that of `b` on the same requests? Both `[n]`; a pair with a nan is left out.
 
@@ -65,8 +75,8 @@ def paired_bootstrap(
     counted in (Davison & Hinkley 1997, section 4.2), so it is never below 2 / (draws + 1).
     """
     difference, groups = _known(_minus(a, b), groups)
-    if not len(difference):
-        return Difference(float("nan"), float("nan"), float("nan"), float("nan"), 0)
+    if why := lacking(difference, groups, "bootstrap", units, "difference"):
+        return Difference(_mean(difference), NAN, NAN, NAN, len(difference), why.reason, why.needed)
     means = _resampled_means(difference, groups, seed, draws)
     low, high = np.quantile(means, [0.025, 0.975])
     tail = min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
@@ -74,42 +84,46 @@ def paired_bootstrap(
     return Difference(float(difference.mean()), float(low), float(high), p_value, len(difference))
 
 
-def t_interval(values: Numbers, groups: Numbers | None = None, level: float = 0.95) -> Interval:
+def t_interval(values: Numbers, groups: Numbers | None = None, level: float = 0.95, units: str = "") -> Interval:
     """Student's interval of the mean of `values` `[n]`; nan values are left out. groups `[n]`: see `mean_error`."""
     values, groups = _known(np.asarray(values, dtype=np.float64), groups)
+    if why := lacking(values, groups, "t", units):
+        return Interval(_mean(values), NAN, NAN, len(values), why.reason, why.needed)
     return Interval(*_t_bounds(values, groups, level), len(values))
 
 
-def paired_t(a: Numbers, b: Numbers, groups: Numbers | None = None) -> Difference:
+def paired_t(a: Numbers, b: Numbers, groups: Numbers | None = None, units: str = "", family: int = 1) -> Difference:
     """Student's paired test (1908) of the mean of a - b, both `[n]`; a pair with a nan is left out.
 
-    groups `[n]`: see `mean_error`. p is nan with fewer than two groups.
+    groups `[n]`: see `mean_error`; family: comparisons that are corrected together.
     """
     difference, groups = _known(_minus(a, b), groups)
+    if why := lacking(difference, groups, "t", units, "difference", family):
+        return Difference(_mean(difference), NAN, NAN, NAN, len(difference), why.reason, why.needed)
     mean, low, high = _t_bounds(difference, groups, 0.95)
     error, dof = mean_error(difference, groups)
-    if not dof > 0:
-        p_value = float("nan")
-    elif error > 0:
-        p_value = t_tail(mean / error, dof)
-    else:
-        p_value = float(mean == 0.0)
-    return Difference(mean, low, high, p_value, len(difference))
+    return Difference(mean, low, high, t_tail(mean / error, dof), len(difference))
 
 
 def paired_permutation(
-    a: Numbers, b: Numbers, seed: int, groups: Numbers | None = None, flips: int = FLIPS
+    a: Numbers,
+    b: Numbers,
+    seed: int,
+    groups: Numbers | None = None,
+    flips: int = FLIPS,
+    units: str = "",
+    family: int = 1,
 ) -> Difference:
     """Fisher's randomisation test (1935; in retrieval: Smucker, Allan & Carterette 2007) of the mean of a - b.
 
     Had the two systems been alike, each difference could as well have the other sign: p is the share of sign
     patterns with as large a mean; with groups `[n]` the differences of a group turn together. A pair with a nan is
-    left out. The interval is Student's: the flips give none.
+    left out. The interval is Student's: the flips give none. family: comparisons that are corrected together.
     """
     difference, groups = _known(_minus(a, b), groups)
+    if why := lacking(difference, groups, "permutation", units, "difference", family):
+        return Difference(_mean(difference), NAN, NAN, NAN, len(difference), why.reason, why.needed)
     mean, low, high = _t_bounds(difference, groups, 0.95)
-    if not len(difference):
-        return Difference(mean, low, high, float("nan"), 0)
     total = difference if groups is None else _totals(difference, groups)[0]
     return Difference(mean, low, high, flip_p_value(total, seed, flips), len(difference))
 
@@ -150,6 +164,10 @@ def standard_error(values: Numbers, groups: Numbers | None = None) -> float:
     _, place = np.unique(np.asarray(groups)[~alone], return_inverse=True)
     together = np.bincount(place, weights=apart[~alone])
     return float(np.sqrt(np.sum(together**2) + np.sum(apart[alone] ** 2)) / len(apart))
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else NAN
 
 
 def _minus(a: Numbers, b: Numbers) -> Floats:

@@ -75,10 +75,10 @@ class Verdict:
     def says(self, correction: str, power: float) -> str:
         """In words."""
         d = self.difference
+        if d.refused is not None:
+            return f"{self.metric}: {self.a}, {self.b}: no verdict: {d.refused}"
         after = f" after {_SAID[correction]} over {self.family}" if correction != "none" and self.family > 1 else ""
         numbers = f"{d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}], p {_p(self.p_corrected)}{after}"
-        if math.isnan(self.p_corrected):
-            return f"{self.metric}: {self.a}, {self.b}: nothing can be said with {d.n} queries"
         if self.p_corrected <= ALPHA:
             return f"{self.metric}: {self.b} is {'better' if d.mean > 0 else 'worse'} than {self.a}: {numbers}"
         least = f"the smallest that {d.n} queries show with power {power:g} is {self.detectable:.4f}"
@@ -107,7 +107,7 @@ class Comparison:
         """For a reader: the systems, then a sentence a comparison."""
         width = max(len(name) for name in self.systems)
         shown = [
-            f"{label:<14}{name:<{width}}  {i.mean:.4f} [{i.low:.4f}, {i.high:.4f}]  n={i.n}"
+            f"{label:<14}{name:<{width}}  {_mean_of(i)}  n={i.n}"
             for label in next(iter(self.systems.values()))
             for name, i in ((name, of[label]) for name, of in self.systems.items())
         ]
@@ -192,41 +192,55 @@ def _measured(
 
 def _interval(values: Floats, rules: Rules, groups: Groups) -> Interval:
     if rules.test == "bootstrap":
-        return bootstrap_interval(values, rules.seed, groups, FLIPS)
-    return t_interval(values, groups)
+        return bootstrap_interval(values, rules.seed, groups, FLIPS, _units(groups))
+    return t_interval(values, groups, units=_units(groups))
 
 
-def _difference(a: Floats, b: Floats, rules: Rules, groups: Groups) -> Difference:
+def _difference(a: Floats, b: Floats, rules: Rules, groups: Groups, family: int) -> Difference:
     """Of b - a."""
     if rules.test == "t":
-        return paired_t(b, a, groups)
+        return paired_t(b, a, groups, _units(groups), family)
     if rules.test == "bootstrap":
-        return paired_bootstrap(b, a, rules.seed, groups, FLIPS)
-    return paired_permutation(b, a, rules.seed, groups)
+        return paired_bootstrap(b, a, rules.seed, groups, FLIPS, _units(groups))
+    return paired_permutation(b, a, rules.seed, groups, units=_units(groups), family=family)
+
+
+def _units(groups: Groups) -> str:
+    return "queries" if groups is None else "groups"
 
 
 def _verdicts(names: list[str], values: dict[str, Floats], rules: Rules, groups: Groups) -> tuple[Verdict, ...]:
     pairs = [(a, b) for a, b in combinations(range(len(names)), 2) if a == 0 or rules.baseline == "all"]
+    family = len(pairs) * len(values)
+    together = 1 if rules.correction == "none" else family
     found = {
-        (label, a, b): _difference(each[:, a], each[:, b], rules, groups)
+        (label, a, b): _difference(each[:, a], each[:, b], rules, groups, together)
         for label, each in values.items()
         for a, b in pairs
     }
     if rules.correction == "tukey":
-        together = {label: tukey_hsd(each, rules.seed, groups) for label, each in values.items()}
-        corrected = np.array([together[label][a, b] for label, a, b in found])
+        tukey = {label: tukey_hsd(each, rules.seed, groups) for label, each in values.items()}
+        p_values = np.array([tukey[label][a, b] for label, a, b in found])
+        corrected = np.where([each.refused is None for each in found.values()], p_values, np.nan)
         family = len(names) * (len(names) - 1) // 2
     else:
         p_values = np.array([difference.p_value for difference in found.values()])
         corrected = p_values if rules.correction == "none" else _STEPS[rules.correction](p_values)
-        family = len(found)
     alpha = ALPHA if rules.correction == "none" else ALPHA / family
     verdicts = []
     for ((label, a, b), difference), p_value in zip(found.items(), corrected, strict=True):
         spread = spread_of(values[label][:, b] - values[label][:, a], groups)
-        least = detectable_effect(spread, alpha, rules.power)
+        least = float("nan") if difference.refused else detectable_effect(spread, alpha, rules.power)
         verdicts.append(Verdict(label, names[a], names[b], difference, float(p_value), family, least))
     return tuple(verdicts)
+
+
+def _mean_of(interval: Interval) -> str:
+    if math.isnan(interval.mean):
+        return "undefined"
+    if math.isnan(interval.low):
+        return f"{interval.mean:.4f} no interval ({interval.refused})"
+    return f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 
 
 def _p(value: float) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.metrics.order import Floats
 from pipeline.metrics.pooled import Sums
-from pipeline.metrics.statistics.compare import DRAWS, Interval
+from pipeline.metrics.statistics.compare import DRAWS, NAN, Interval
+from pipeline.metrics.statistics.enough import Lacking, too_few
 
 CHUNK = 200_000  # drawn indices at once
 WORKERS = 2
@@ -37,9 +38,19 @@ def _interval(sums: Sums, of: Floats, drawn: Floats) -> Interval:
     values = sums.value(drawn)
     values = values[~np.isnan(values)]
     if np.isnan(mean) or not len(values):
-        return Interval(mean, float("nan"), float("nan"), 0 if np.isnan(mean) else sums.rows)
+        return Interval(mean, NAN, NAN, 0 if np.isnan(mean) else sums.rows)
+    if why := _lacking(of, values):
+        return Interval(mean, NAN, NAN, sums.rows, why.reason, why.needed)
     low, high = np.quantile(values, [0.025, 0.975])
     return Interval(mean, float(low), float(high), sums.rows)
+
+
+def _lacking(of: Floats, drawn: Floats) -> Lacking | None:
+    """Clusters `of` `[C, S]` that add nothing are not counted: they have no value."""
+    clusters = int(np.count_nonzero(of.any(axis=1)))
+    if few := too_few(clusters, "bootstrap", "queries"):
+        return few
+    return Lacking(f"no spread: all {clusters} queries are alike") if np.ptp(drawn) <= 1e-12 else None
 
 
 def _resampled(sums: Floats, seed: int, draws: int) -> Floats:

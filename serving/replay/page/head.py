@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serving.replay.page.tables import note, soft, table, text
+from serving.replay.page.tables import no_interval, note, soft, table, text
 
 _BIASED = (
     "NDCG on logged clicks is biased toward the policy that logged them: an item that was not shown, or was shown "
@@ -75,17 +75,19 @@ def _corrected(mode: Mapping[str, Any]) -> str:
 
 
 def _ends(found: Mapping[str, Any]) -> str:
-    ends = f"{found['low']:.4f} to {found['high']:.4f}" if found["low"] is not None else "no interval"
+    ends = f"{found['low']:.4f} to {found['high']:.4f}" if found["low"] is not None else text(no_interval(found))
     return f"{ends}, n {found['n']}"
 
 
 def _stands(rows: Sequence[Mapping[str, Any]]) -> str:
-    known = [row for row in rows if row["mean"] is not None and row["low"] is not None]
+    known = [row for row in rows if row["mean"] is not None and (row["low"] is not None or row.get("refused"))]
     said = "".join(f"<li>{_against(row)}</li>" for row in known if row["b"] in _OTHERS)
     return f"<ul>{said}</ul>"
 
 
 def _against(row: Mapping[str, Any]) -> str:
+    if row["low"] is None:
+        return f"{row['mean']:+.4f} to {text(row['b'])}, no verdict: {text(row['refused'])}"
     kind, word = (
         ("up", "above") if row["low"] > 0 else ("down", "below") if row["high"] < 0 else ("level", "level with")
     )
@@ -98,7 +100,8 @@ def verdict(gate: Mapping[str, Any]) -> str:
         return ""
     failed = [check for check in gate["checks"] if not check["passed"]]
     kind = "passed" if gate["passed"] else "refused"
-    counted = f"{len(gate['checks'])} checks, {len(failed)} failed"
+    unsure = sum(bool(check.get("refused")) for check in failed)
+    counted = f"{len(gate['checks'])} checks, {len(failed) - unsure} failed, {unsure} could not be judged"
     reasons = "".join(f"<li>{text(check['said'])}</li>" for check in failed)
     rows = [
         [text(check["name"]), text(_TITLES.get(check["check"], check["check"])), _word(check), text(check["said"])]
@@ -116,4 +119,6 @@ def verdict(gate: Mapping[str, Any]) -> str:
 
 
 def _word(check: Mapping[str, Any]) -> str:
-    return '<span class="up">passed</span>' if check["passed"] else '<span class="down">failed</span>'
+    if check["passed"]:
+        return '<span class="up">passed</span>'
+    return '<span class="level">not judged</span>' if check.get("refused") else '<span class="down">failed</span>'

@@ -82,7 +82,9 @@ def _estimate(found: Mapping[str, Any] | None, why: Reasons) -> str:
         return why.mark(str(found["refused"]))
     if found["mean"] is None:
         return NOTHING
-    parts = [] if found["low"] is None else [f"{found['low']:.4f} to {found['high']:.4f}"]
+    unsure = f"no interval: {found['unsure']}" if found.get("unsure") else ""
+    parts = [unsure] if found["low"] is None else [f"{found['low']:.4f} to {found['high']:.4f}"]
+    parts = [part for part in parts if part]
     parts += [f"n {found['n']}"] + ([] if found.get("ess") in (None, found["n"]) else [f"ESS {found['ess']:.0f}"])
     parts += [f"{found['clipped_share']:.1%} clipped"] if found.get("clipped_share") else []
     return f"{found['mean']:.4f}<br><small>{', '.join(parts)}</small>"

@@ -4,7 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.replay.page.examples import request
-from serving.replay.page.tables import NOTHING, card, figure, p_value, plots, section, share, signed, soft, table, text
+from serving.replay.page.tables import (
+    NOTHING,
+    card,
+    figure,
+    no_interval,
+    p_value,
+    plots,
+    section,
+    share,
+    signed,
+    soft,
+    table,
+    text,
+)
 
 _OPEN = 1
 _SAID = {
@@ -66,7 +79,8 @@ def _latency(found: Mapping[str, Any]) -> str:
         for row in found["stages"]
     ]
     head = ["stage", "p50 podium", "p50 baseline", "p99 podium", "p99 baseline"]
-    times = f"{ratio['mean']:.2f} times the baseline's ({ratio['low']:.2f} to {ratio['high']:.2f})"
+    ends = f"{ratio['low']:.2f} to {ratio['high']:.2f}" if ratio["low"] is not None else no_interval(ratio)
+    times = f"{ratio['mean']:.2f} times the baseline's ({ends})" if ratio["mean"] is not None else "no time measured"
     said = f"Milliseconds of {found['requests']} requests, each asked alone of both in turn; podium takes {times}."
     return table(head, rows, said, own="total")
 

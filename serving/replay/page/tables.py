@@ -69,12 +69,21 @@ def p_value(p: float | None) -> str:
     return NOTHING if p is None else "&lt; 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
+def no_interval(found: Figure) -> str:
+    """In words why there is none."""
+    return f"no interval: {found['refused']}" if found.get("refused") else "no interval"
+
+
+def _small(found: Figure) -> str:
+    return f"<br><small>{text(no_interval(found))}</small>" if found.get("refused") else ""
+
+
 def figure(found: Figure | None, *, counted: bool = True) -> str:
     """A mean with its interval below. counted: with n."""
     if found is None or found["mean"] is None:
         return NOTHING
     if found["low"] is None:
-        return number(found["mean"])
+        return number(found["mean"]) + _small(found)
     n = f", n {found['n']}" if counted else ""
     return f"{found['mean']:.4f}<br><small>{found['low']:.4f} to {found['high']:.4f}{n}</small>"
 
@@ -84,7 +93,7 @@ def signed(found: Figure | None) -> str:
     if found is None or found["mean"] is None:
         return NOTHING
     if found["low"] is None:
-        return f"{found['mean']:+.4f}"
+        return f"{found['mean']:+.4f}" + _small(found)
     kind, arrow = ("up", "▲ ") if found["low"] > 0 else ("down", "▼ ") if found["high"] < 0 else ("level", "")
     interval = f"<br><small>{found['low']:+.4f} to {found['high']:+.4f}</small>"
     return f'<span class="{kind}">{arrow}{found["mean"]:+.4f}</span>{interval}'
@@ -103,5 +112,5 @@ def share(found: Figure | None) -> str:
     if found is None or found["mean"] is None:
         return NOTHING
     if found["low"] is None:
-        return f"{found['mean']:.1%}"
+        return f"{found['mean']:.1%}" + _small(found)
     return f"{found['mean']:.1%}<br><small>{found['low']:.1%} to {found['high']:.1%}</small>"
