@@ -63,6 +63,7 @@ _NUMBER: Final = re.compile(r"[+-]?\d+(?:\.\d*)?", re.ASCII)
 _ROUNDED: Final = re.compile(r"[+-]?\d+(?:\.\d*)?[eE][+-]?\d+", re.ASCII)
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _PLAIN: Final = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:[0-5]\d(?:\.\d{1,9})?"  # the form that is read a column at a time
+_HALVED: Final = r"^(\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d:[0-5]\d [AP]M)$"
 _FORM: Final = "must be RFC 3339 (2025-03-01T10:00:00Z), or another form that docs/data.md names, or an epoch number"
 
 
@@ -191,8 +192,15 @@ class Moments:
             placed = whole.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", strict=False).dt.epoch("ms")
             bare = values.str.extract(f"({_PLAIN}$)").str.replace(" ", "T")
             local = self._local(bare.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False))
-            return pl.select(pl.coalesce(numbers, placed, local)).to_series()
+            return pl.select(pl.coalesce(numbers, placed, local, self._halved(values))).to_series()
         return pl.repeat(None, len(values), dtype=pl.Int64, eager=True)
+
+    def _halved(self, values: pl.Series) -> pl.Series:
+        """Moments of dates with the hour of a half of the day, `11/15/2019 8:00:00 AM`, where the order is known."""
+        if self.dates is None:
+            return pl.repeat(None, len(values), dtype=pl.Int64, eager=True)
+        form = f"{'%m/%d' if self.dates == 'mdy' else '%d/%m'}/%Y %I:%M:%S %p"
+        return self._local(values.str.extract(_HALVED).str.to_datetime(form, time_unit="us", strict=False))
 
     def _local(self, values: pl.Series) -> pl.Series:
         """Moments of dates and times without an offset; null where the zone is not known or has not one of them."""

@@ -111,11 +111,32 @@ def test_an_hour_that_a_zone_skips_or_repeats_is_no_moment(text: str) -> None:
     assert told == (None, "is not one moment in Europe/Berlin: clocks were changed then; write its offset from UTC")
 
 
-@pytest.mark.parametrize("options", [{}, {"zone": "Europe/Berlin", "dates": "dmy"}, {"unit": "s"}, {"unit": "us"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"zone": "Europe/Berlin", "dates": "dmy"},
+        {"zone": "+02:00", "dates": "mdy"},
+        {"dates": "mdy"},
+        {"unit": "s"},
+        {"unit": "us"},
+    ],
+)
 def test_a_column_is_read_as_each_of_its_values_and_in_any_order(options: dict[str, str]) -> None:
     known = reader(**options)
     texts = [v for v, _ in [*READ, *REFUSED] if isinstance(v, str | None)]
     texts += [f"{T + n * 977}" for n in range(50)] + [f"{T // 1000 + n}.{n}" for n in range(50)]
+    hours = (
+        "8:00:00 AM",
+        "12:30:59 AM",
+        "12:30:59 PM",
+        "0:00:00 AM",
+        "13:00:00 PM",
+        "11:59:60 PM",
+        "8:00 AM",
+        "2:30:00 AM",
+    )
+    texts += [f"{day}/2025 {hour}" for day in ("3/1", "03/13", "13/3", "3/30", "30/03", "2/30") for hour in hours]
     shuffled = random.Random(5).sample(texts, len(texts))
     for values in (texts, shuffled):
         told = known.column(pl.Series(values, dtype=pl.String))
