@@ -95,6 +95,8 @@ def offpolicy(
         raise InputError("--logs", "a log with impressions", place=str(logs))
     found = examined(log, examination)
     cells = logged_cells(log, found.surfaces)
+    if cells.is_empty():
+        raise InputError("--logs", "a log with pages of a known order and of known outcomes", place=str(logs))
     ranked = {name: read_ranks(path, mode) for name, path in _named(runs).items()}
     used = pl.concat([each["request_id"] for each in ranked.values()]).unique()
     cells = cells.filter(pl.col("request_id").is_in(used.implode()))

@@ -73,7 +73,7 @@ def _of_surface(pages: ShownPages, surface: str, first_page: int) -> Examination
     """Of all positions; where the deep ones have too few clicks, of those of the first page."""
     mine = pages.surface == pages.surfaces.index(surface) if surface in pages.surfaces else np.zeros(0, dtype=np.bool_)
     if not mine.any():
-        return refusal(AUTO, "nothing shown in a known order")
+        return refusal(AUTO, "nothing shown in a known order, with known outcomes")
     own = pages.take(mine)
     own = replace(own, surface=np.zeros(len(own), dtype=np.int64), surfaces=(surface,))
     found = estimate_examination(own)[surface]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from pipeline.catalogue import build_catalogue
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, InputError
 from pipeline.features.ids import keys
 from pipeline.logs.attribution import attribute, has_labelled, labelled
 from pipeline.logs.decode import decode_events
@@ -19,7 +19,7 @@ from pipeline.logs.read import Log
 from pipeline.logs.watch.joins import watch
 from pipeline.metrics.clicks.pages import read_pages
 from pipeline.state import COUNTED, initial_state
-from serving.offpolicy import logged_cells
+from serving.offpolicy import logged_cells, offpolicy
 from tests.frames import HOUR, act, frame, page
 
 UNKNOWN = {"outcomes": "unknown"}
@@ -95,6 +95,15 @@ def test_neither_examination_nor_off_policy_reads_it(tmp_path: Path) -> None:
     log = logged(tmp_path, page("r", HOUR, "abc"), page("s", HOUR, "abc", **UNKNOWN), feedback=told)
     assert len(read_pages(log)) == 3
     assert logged_cells(log, ["search"])["request_id"].unique().to_list() == ["r"]
+
+
+def test_where_nothing_else_is_known_both_say_so(tmp_path: Path) -> None:
+    log = logged(tmp_path / "log", page("r", HOUR, "ab", **UNKNOWN), page("s", HOUR, "ab", order="unknown"))
+    with pytest.raises(InputError, match="known order, and known outcomes"):
+        read_pages(log)
+    (tmp_path / "run.txt").write_text("r Q0 a 1 1.0 x\n")
+    with pytest.raises(InputError, match="known order and of known outcomes"):
+        offpolicy([tmp_path / "run.txt"], log.root)
 
 
 def test_a_request_one_of_whose_pages_is_unknown_is_left_out_of_off_policy_whole(tmp_path: Path) -> None:

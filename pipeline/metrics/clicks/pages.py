@@ -123,7 +123,12 @@ def read_pages(log: Log, surface: str | None = None) -> ShownPages:
     impressions = log.frame("impression")
     shown = _cells(impressions).filter(pl.lit(surface is None) | (pl.col("surface") == (surface or "")))
     if not len(shown):
-        raise InputError("surface", "one with shown items in a known order", place=str(log.root), received=surface)
+        raise InputError(
+            "surface",
+            "one with shown items in a known order, and known outcomes",
+            place=str(log.root),
+            received=surface,
+        )
     clicks = log.frame("feedback").filter(pl.col("action") == CLICK)
     outcomes = attribute(impressions, clicks).select("request_id", "item_id", clicked=pl.lit(True)).unique()
     rows = shown.join(outcomes, on=["request_id", "item_id"], how="left", maintain_order="left")
