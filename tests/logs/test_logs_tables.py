@@ -9,7 +9,10 @@ import polars as pl
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.logs.config import LogsConfig
+from pipeline.logs.importers.mapped import CSV
 from pipeline.logs.ingest import IngestReport, ingest
+from pipeline.logs.moments import Moments
 from pipeline.logs.read import Log
 
 MS = 1_740_823_200_000  # 2025-03-01T10:00:00Z
@@ -227,6 +230,11 @@ def test_rows_with_a_stray_quote_are_read_and_counted_right(tmp_path: Path) -> N
     assert read.refused == [(5, "row")]
 
 
+def test_rows_of_nothing_but_separators_are_blank_lines(tmp_path: Path) -> None:
+    read = Read(tmp_path, clicks(",,", f"a,x,{MS}", '"",,', ",,y", ",,"), CLICKS)
+    assert (read.report.accepted, read.refused) == ({"feedback": 1}, [(5, "time")])
+
+
 def test_the_refused_row_is_kept_as_it_stood(tmp_path: Path) -> None:
     read = Read(tmp_path, clicks(f"a,x,{MS}", "b,y;z,1,2"), CLICKS)
     (path,) = (read.log / "quarantine").iterdir()
@@ -299,7 +307,37 @@ def test_missing_numbers_of_a_parquet_file_are_no_fault_and_fractions_no_counts(
     assert read.report.mended == {"quantity: must be a whole number": 1}
 
 
+def test_a_text_column_without_any_value_may_be_of_any_kind_in_parquet(tmp_path: Path) -> None:
+    nothing = pl.Series([float("nan"), None], dtype=pl.Float64)
+    frame = pl.DataFrame({"sku": ["a", "b"], "brand": nothing, "title": pl.Series([None, None], dtype=pl.Null)})
+    assert Read(tmp_path, frame, SHOP).rows("item", "item_id", "brand", "title") == [
+        ("a", None, None),
+        ("b", None, None),
+    ]
+
+
 # columns
+
+
+@pytest.mark.parametrize("form", [bytes, pl.DataFrame])
+def test_a_column_called_line_and_columns_without_a_name_are_columns(form: type, tmp_path: Path) -> None:
+    text = b"sku,line,,\na,garden,x,\nb,,,\n"
+    frame = pl.DataFrame({"sku": ["a", "b"], "line": ["garden", None]})
+    read = Read(tmp_path, text if form is bytes else frame, SHOP | {"brand": "line"})
+    assert read.rows("item", "item_id", "brand") == [("a", "garden"), ("b", None)]
+
+
+def test_a_file_that_is_named_is_a_table_whatever_its_ending(tmp_path: Path) -> None:
+    data = f"u\ti\tt\na\tx\t{MS}\n".encode("utf-16")
+    assert Read(tmp_path, data, CLICKS, name="export.txt").rows("feedback", "user_id", "item_id") == [("a", "x")]
+
+
+@pytest.mark.parametrize("kind", ["item", "user", "feedback", "impression", "suggest", "judgment"])
+def test_a_table_without_rows_brings_nothing(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"item_id,user_id,request_id,placement,action,query,grade,time,price,clicked\n")
+    made = list(CSV.chunks([path], {"type": kind}, Moments.of({}, LogsConfig())))
+    assert sum(chunk.events for chunk in made) == 0
 
 
 @pytest.mark.parametrize(

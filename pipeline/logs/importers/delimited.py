@@ -16,7 +16,7 @@ from polars.exceptions import PolarsError
 
 from pipeline.errors import InputError
 from pipeline.logs.importers.encoded import utf8_text
-from pipeline.logs.importers.rows import Rows, cut
+from pipeline.logs.importers.rows import SOUND, Rows, cut
 from pipeline.logs.validate import Reject
 
 ENDINGS: Final = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -53,8 +53,8 @@ def column_names(path: Path, dialect: Dialect = PLAIN) -> tuple[str, ...]:
     return _header(utf8_text(path, dialect.encoding, _HEADER_BYTES), path, dialect).names
 
 
-def read_delimited(path: Path, dialect: Dialect = PLAIN) -> tuple[pl.DataFrame, list[Reject]]:
-    """The sound rows as text, null where a cell is empty, with `line`; and the rows refused.
+def read_delimited(path: Path, dialect: Dialect = PLAIN) -> tuple[pl.DataFrame, pl.Series, list[Reject]]:
+    """The sound rows as text, null where a cell is empty; the line on which each begins; and the rows refused.
 
     Raises InputError for what is no delimited text.
     """
@@ -63,10 +63,10 @@ def read_delimited(path: Path, dialect: Dialect = PLAIN) -> tuple[pl.DataFrame, 
     width = len(header.names)
     rows = cut(data, header.end, header.separator.encode(), width, quoted=dialect.quoted)
     frame = _parsed(rows, header, path, quoted=dialect.quoted)
-    sound = pl.Series("line", rows.line, dtype=pl.Int64).filter(pl.Series(rows.fault == 0))
-    if len(sound) != len(frame):
-        raise InputError("file", f"{len(sound)} rows, as its line ends tell", place=str(path), received=len(frame))
-    return frame.with_columns(sound), rows.rejects(str(path), width)
+    lines = pl.Series(rows.line, dtype=pl.Int64).filter(pl.Series(rows.fault == SOUND))
+    if len(lines) != len(frame):
+        raise InputError("file", f"{len(lines)} rows, as its line ends tell", place=str(path), received=len(frame))
+    return frame, lines, rows.rejects(str(path), width)
 
 
 def _parsed(rows: Rows, header: _Header, path: Path, *, quoted: bool) -> pl.DataFrame:
@@ -114,7 +114,8 @@ def _header(data: bytes, path: Path, dialect: Dialect) -> _Header:
 
 
 def _names(text: str, separator: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in next(csv.reader([text], delimiter=separator, skipinitialspace=True), []))
+    cells = next(csv.reader([text], delimiter=separator, skipinitialspace=True), [])
+    return tuple(name.strip() or f"column {place}" for place, name in enumerate(cells, start=1))
 
 
 def _end_of_names(data: bytes, start: int) -> int:

@@ -15,9 +15,9 @@ _BOMS: Final = {  # the longer ones first: UTF-32's begins with UTF-16's
     BOM_UTF16_BE: "utf-16",
 }
 _NOT_TEXT: Final = {
-    b"PK\x03\x04": "a workbook or an archive",
-    b"\xd0\xcf\x11\xe0": "a workbook",
-    b"PAR1": "Parquet",
+    b"PK\x03\x04": "a workbook or an archive: export it as text",
+    b"\xd0\xcf\x11\xe0": "a workbook: export it as text",
+    b"PAR1": "Parquet: name it .parquet",
     b"%PDF": "a PDF",
 }
 
@@ -33,7 +33,7 @@ def utf8_text(path: Path, encoding: str | None = None, limit: int = -1) -> bytes
     data = _unpacked(path, limit)
     for mark, what in _NOT_TEXT.items():
         if data.startswith(mark):
-            raise InputError("file", f"delimited text; this is {what}: export it as text", place=str(path))
+            raise InputError("file", f"delimited text; this is {what}", place=str(path))
     if encoding is None:
         encoding = next((name for mark, name in _BOMS.items() if data.startswith(mark)), None) or _by_zeros(data)
     data = data.removeprefix(BOM_UTF8) if encoding is None else _recoded(data, encoding, path, whole=limit < 0)

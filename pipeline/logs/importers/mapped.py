@@ -23,7 +23,7 @@ from pipeline.logs.importers.delimited import Dialect
 from pipeline.logs.importers.positions import OPTION as POSITIONS
 from pipeline.logs.importers.positions import counting
 from pipeline.logs.importers.shown import CLICKED, pages, placed
-from pipeline.logs.importers.tables import Table, is_table, read_table
+from pipeline.logs.importers.tables import OWN_LINE, Table, is_table, read_table
 from pipeline.logs.moments import Moments
 from pipeline.logs.validate import is_object
 
@@ -59,7 +59,8 @@ def recognises(sources: Sources) -> bool:
 
 
 def _tables(sources: Sources) -> list[Path]:
-    return [path for path in files(sources) if is_table(path)]
+    """Tables in folders by their endings; a file that is named is one, whatever its ending."""
+    return [path for path in files(sources) if is_table(path) or path in sources]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class _Mapping:
             for name in _fields(self.kind)
             if name in self.columns or (name in table.columns and name not in self.constants)
         }
+        found = {name: OWN_LINE if column == "line" else column for name, column in found.items()}
         for name, column in found.items():
             if column not in table.columns:
                 raise _no_column(table, name, column)
@@ -181,7 +183,7 @@ def _shown(frame: pl.DataFrame) -> pl.Expr:
 
 CSV = Importer(
     name="csv",
-    looks_for="files ending in .csv, .tsv (each also .gz) or .parquet",
+    looks_for="a file, or a folder with files that end in .csv, .tsv (each also .gz) or .parquet",
     recognises=recognises,
     clock=always_exact,
     chunks=chunks,

@@ -24,6 +24,7 @@ from pipeline.logs.moments import Moments
 from pipeline.logs.validate import Reject
 
 TABLES: Final = (".parquet", *ENDINGS)
+OWN_LINE: Final = "line, as the file has it"  # what a file's own column `line` is called
 
 _NEEDED: Final = ("time", "grade")  # of the fields that are no text: without them there is no event
 _LIST: Final = "|"  # between the parts of a list that is written as text
@@ -59,8 +60,11 @@ class Table:
         """With these columns, where the table has them, as text. Raises InputError where numbers were not whole."""
         known = [name for name in names if name in self.frame.columns]
         for name in known:
-            _refuse_floats(name, self.frame.schema[name], self.path)
-        return self.having(self.frame.with_columns(pl.col(known).cast(pl.String)))
+            column = self.frame[name]
+            if not (column.dtype.is_float() and column.fill_nan(None).is_null().all()):  # how pandas writes nothing
+                _refuse_floats(name, column.dtype, self.path)
+        floats = pl.selectors.float() & pl.selectors.by_name(known, require_all=False)
+        return self.having(self.frame.with_columns(floats.fill_nan(None)).with_columns(pl.col(known).cast(pl.String)))
 
     def moments(self, name: str, reader: Moments, into: str = "time") -> "Table":
         """With the column's moments (ms, UTC) as `into`; rows without one are refused."""
@@ -222,14 +226,20 @@ def _names(path: Path) -> Sequence[str]:
 
 def read_table(path: Path, dialect: Dialect = PLAIN, decimal: Decimal | None = None) -> Table:
     """A whole table. Raises InputError when the file is none."""
+    rejects: list[Reject] = []
     if path.suffix != ".parquet":
-        frame, rejects = read_delimited(path, dialect)
-        return Table(path, frame, tuple(rejects), decimal=decimal)
-    try:
-        frame = pl.read_parquet(path, glob=False)
-    except (PolarsError, OSError) as error:
-        raise InputError("file", f"a readable Parquet file ({error})", place=str(path)) from error
-    return Table(path, frame.drop("line", strict=False).with_row_index("line", offset=1).cast({"line": pl.Int64}))
+        frame, lines, rejects = read_delimited(path, dialect)
+        if all(frame[name].null_count() for name in frame.columns):
+            said = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+            frame, lines = frame.filter(said), lines.filter(said)  # a row of separators alone is a blank line
+    else:
+        try:
+            frame = pl.read_parquet(path, glob=False)
+        except (PolarsError, OSError) as error:
+            raise InputError("file", f"a readable Parquet file ({error})", place=str(path)) from error
+        lines = pl.int_range(1, len(frame) + 1, dtype=pl.Int64, eager=True)
+    frame = frame.rename({"line": OWN_LINE}, strict=False)
+    return Table(path, frame.with_columns(line=lines), tuple(rejects), decimal=decimal)
 
 
 def chunk(path: Path, kind: str, frame: pl.DataFrame) -> Chunk:
