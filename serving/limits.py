@@ -1,10 +1,13 @@
 """How much one caller may ask of the service: what a body may be, a place in the queue, the time for an answer."""
 
+import asyncio
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from fastapi import Header, Request
@@ -12,7 +15,9 @@ from starlette.types import Message, Receive
 
 from serving.problems import Problem, refused
 
+T = TypeVar("T")
 MAX_DEADLINE_MS: Final = 60_000
+_LATEST: Final = 0.1  # weight of the latest turn in the average of what one takes
 _PARAMETERS: Final = 100  # of a query string
 
 
@@ -115,20 +120,65 @@ def bounded(request: Request, size: int) -> Receive:
 
 
 class Gate:
-    """A queue with an end: who finds `limit` others inside is turned away with 429 instead of waiting for long."""
+    """A queue with an end, in number and in time: who cannot be answered when it is due is turned away at once, instead
+    of waiting for an answer that comes too late.
 
-    def __init__(self, limit: int) -> None:
+    limit: who may be inside; seconds: an answer may take that does not say when it is due, None for ever; turned_away:
+    told why. How long it takes until a turn comes is told by those inside and by what the latest took on the average.
+    """
+
+    def __init__(self, limit: int, seconds: float | None, turned_away: Callable[[str], None]) -> None:
         self.limit, self.inside = limit, 0
+        self._seconds, self._turned_away = seconds, turned_away
+        self._mean = 0.0
 
-    def __enter__(self) -> None:
+    async def through(
+        self, submit: Callable[[Callable[[], T]], "Future[T]"], work: Callable[[], T], due: float | None
+    ) -> T:
+        """What the work says when its turn has come. due: a moment of `time.perf_counter()`."""
+        now = time.perf_counter()
+        if due is None and self._seconds is not None:
+            due = now + self._seconds
         if self.inside >= self.limit:
-            raise Problem(429, f"{self.inside} requests wait already; try again.", headers={"Retry-After": "1"})
+            raise self._refused("full", 429)
+        if self.inside and due is not None and now + (self.inside + 1) * self._mean > due:
+            raise self._refused("busy")
         self.inside += 1
+        try:
+            return await self._waited(submit(partial(self._timed, work, due)), due)
+        finally:
+            self.inside -= 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.inside -= 1
+    async def _waited(self, turn: "Future[T]", due: float | None) -> T:
+        """What a turn brings; one that has not come when it is due is given up."""
+        waiting = asyncio.wrap_future(turn)
+        if due is None:
+            return await waiting
+        timer = asyncio.get_running_loop().call_later(due - time.perf_counter(), turn.cancel)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # the caller's task, not the turn
+                raise
+            raise self._refused("late") from None
+        finally:
+            timer.cancel()
+
+    def _timed(self, work: Callable[[], T], due: float | None) -> T:
+        started = time.perf_counter()
+        if due is not None and started > due:
+            raise self._refused("late")
+        try:
+            return work()
+        finally:
+            self._mean += _LATEST * (time.perf_counter() - started - self._mean)
+
+    def _refused(self, why: str, status: int = 503) -> Problem:
+        self._turned_away(why)
+        wait = max(1, math.ceil(self.inside * self._mean))
+        said = f"{self.inside} requests wait already, so that this one would be answered too late; try again."
+        return Problem(status, said, headers={"Retry-After": str(wait)})
 
 
 async def deadline(

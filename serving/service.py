@@ -4,7 +4,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -16,6 +15,7 @@ from serving.events import stranger
 from serving.follow import Follower
 from serving.impressions import Impressions, impression
 from serving.keyring import Key
+from serving.lanes import Lanes
 from serving.limits import Gate
 from serving.ports import Ask, Engine, Slate, Still, Used
 from serving.problems import Problem, refused
@@ -58,8 +58,9 @@ class Service:
         failed = metrics.follow_failures.inc
         self._watch = Watch(self.follower.look, self._catch_up, config.follow_seconds, failed)
         self._ticker = Ticker(lambda tick, final: engine.ahead(tick, final=final), self.on_engine, metrics, now_ms)
-        self._gate = Gate(config.waiting)
-        self._thread = ThreadPoolExecutor(1, "engine")
+        seconds = None if settings.replay else config.deadline_ms / 1000  # a replay is about all answers
+        self._gate = Gate(config.waiting, seconds, lambda why: metrics.turned_away.labels(why).inc())
+        self._thread = Lanes()
         self._learning = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self.ready = False
@@ -90,14 +91,14 @@ class Service:
         await asyncio.to_thread(self.store.close)
         self.slates.close()
 
-    def on_engine(self, work: Callable[[], T]) -> Awaitable[T]:
-        """Run on the engine's thread, after what already waits for it."""
-        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def on_engine(self, work: Callable[[], T], *, learning: bool = False) -> Awaitable[T]:
+        """Run on the engine's thread, after what already waits for it; learning goes before answers."""
+        return asyncio.wrap_future(self._thread.submit(work, learning=learning))
 
-    async def think(self, work: Callable[[], T]) -> T:
-        """Run on the engine's thread for a caller, who is turned away when too many wait."""
-        with self._gate:
-            return await self.on_engine(work)
+    async def think(self, work: Callable[[], T], due: float | None = None) -> T:
+        """Run on the engine's thread for a caller, who is turned away when it would come too late. due: a moment of
+        `time.perf_counter()`; else the configuration says how long an answer may take."""
+        return await self._gate.through(self._thread.submit, work, due)
 
     async def solve(self, door: str, body: Asked, key: Key, due: float | None, explore: bool = True) -> Kept:
         """Compute a slate and keep it for its next pages. explore: whether chance may have a hand in it."""
@@ -117,7 +118,7 @@ class Service:
             self.slates.keep(kept)
             return kept
 
-        kept = await self.think(compute)
+        kept = await self.think(compute, due)
         self.metrics.answered(kept.slate)
         for values in used:
             self.snapshots.offer(values)
@@ -136,13 +137,13 @@ class Service:
     def known_as(self, subject: str) -> str:
         return stranger(subject, self.follower.forgotten)
 
-    async def still(self, kept: Kept, body: Asked) -> Still:
+    async def still(self, kept: Kept, body: Asked, due: float | None = None) -> Still:
         """What of a kept slate may be shown now: not what is gone, hidden or bought meanwhile. A replay asks as of the
         caller's time, or else as of page 0."""
         moment = kept.time if self.settings.replay else now_ms()
         ask = body.ask(kept.slate.request_id, moment if body.at is None else body.at, self.settings.serving.segment)
         ask = replace(ask, subject=self.known_as(ask.subject))
-        return await self.think(lambda: self.engine.still(kept.slate, ask))
+        return await self.think(lambda: self.engine.still(kept.slate, ask), due)
 
     async def log(self, kept: Kept, page: int, places: Sequence[int]) -> bool:
         """Log an answered page, which showed these places; a replay leaves no trace.
@@ -162,7 +163,7 @@ class Service:
         appended = await asyncio.wrap_future(self.store.submit(rows))
         async with self._learning:
             if self.follower.seq < appended.last:  # else somebody who came before us brought ours along
-                await self.on_engine(self.follower.learn)
+                await self.on_engine(self.follower.learn, learning=True)
         return appended
 
     async def forget(self, user_id: str) -> int:
@@ -197,4 +198,4 @@ class Service:
         steps."""
         if self.follower.anything():
             self.follower.open_promoted()
-            self._thread.submit(self.follower.catch_up).result()
+            self._thread.submit(self.follower.catch_up, learning=True).result()

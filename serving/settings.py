@@ -40,6 +40,9 @@ class ServingConfig(Config):
     )
     event_batch: int = Field(default=1_000, ge=1, description="events of one post at most")
     waiting: int = Field(default=64, ge=1, description="requests that may wait for the engine; above it 429")
+    deadline_ms: int = Field(
+        default=1_000, ge=1, description="ms an answer may take without `X-Deadline-Ms`; who would wait longer gets 503"
+    )
     impressions: int = Field(default=10_000, ge=1, description="impressions that may wait to be written; then dropped")
     snapshots: int = Field(default=500, ge=1, description="feature snapshots that may wait to be written; then dropped")
     snapshot_days: int = Field(default=14, ge=1, description="how long feature snapshots are kept")

@@ -27,6 +27,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "requests answered", ("route", "method", "status"))
         self.seconds = self._histogram("request_seconds", "seconds from a request to its answer", ("route",))
+        self.turned_away = self._counter(
+            "turned_away", "requests for which the queue was full, busy or too late", ("why",)
+        )
         self.stages = self._histogram("stage_seconds", "seconds of one stage", ("cascade", "stage"))
         self.degraded = self._counter("degraded", "answers for which a stage did not run as declared", ("stage",))
         self.events = self._counter("events", "events posted: accepted, duplicate or rejected", ("outcome",))

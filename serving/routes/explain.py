@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Path, Query, Response
 
 from serving.auth import Reader
-from serving.routes.base import Desk, answers, json, router
+from serving.routes.base import Desk, Due, answers, json, router
 from serving.routes.ranked import DOORS
 from serving.wire import Id
 
@@ -18,6 +18,7 @@ ROUTES = router("ranked answers", prefix="/v1")
 async def explain(
     request_id: Annotated[Id, Path()],
     service: Desk,
+    due: Due,
     _: Reader,
     item_id: Annotated[Id | None, Query(description="the item in question")] = None,
 ) -> Response:
@@ -41,7 +42,7 @@ async def explain(
     body = DOORS[kept.door].model_validate(kept.request)
     ask = body.ask(request_id, kept.time, service.settings.serving.segment)
     ask = replace(ask, subject=service.known_as(ask.subject))
-    fate = await service.think(lambda: service.engine.explain(ask, item_id))
+    fate = await service.think(lambda: service.engine.explain(ask, item_id), due)
     # Whether it was shown is told by the slate that was served, not by the one that is computed now.
     position = slate.item_ids.index(item_id) if item_id in slate.item_ids else None
     shown = {"item_id": item_id, "shown": position is not None, "position": position}

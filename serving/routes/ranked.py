@@ -66,7 +66,7 @@ async def _answer(service: Service, door: str, body: Asked, key: Key, due: float
     started = time.perf_counter()
     page = body.page if isinstance(body, Paged) else 0
     if page:
-        answer, slate = await _later(service, door, body, key)
+        answer, slate = await _later(service, door, body, key, due)
     else:
         kept = await service.solve(door, body, key, due)
         places = range(_size(service, kept, body))
@@ -80,14 +80,16 @@ async def _answer(service: Service, door: str, body: Asked, key: Key, due: float
     return answer | {"took_ms": _since(started)}
 
 
-async def _later(service: Service, door: str, body: Asked, key: Key) -> tuple[dict[str, object], Slate]:
+async def _later(
+    service: Service, door: str, body: Asked, key: Key, due: float | None
+) -> tuple[dict[str, object], Slate]:
     """A page of a kept slate, less what may not be shown any more; the places of what stays are those of page 0."""
     assert isinstance(body, Paged)
     kept = await _kept(service, body, key)
     slate, page, size = kept.slate, body.page, _size(service, kept, body)
     asked = DOORS[kept.door].model_validate({**kept.request, "at": body.at})
     _require_the_same(door, kept, body, asked)
-    still = await service.still(kept, asked)
+    still = await service.still(kept, asked, due)
     whole = range(page * size, min((page + 1) * size, len(slate.item_ids)))
     places = [at for at in whole if slate.item_ids[at] not in still.gone]
     if not await service.log(kept, page, places):
