@@ -27,10 +27,12 @@ from pipeline.features.fitted import Fitted
 from pipeline.features.ids import key_column
 from pipeline.features.plain import FeatureSet, names
 from pipeline.logs.read import Log
+from pipeline.logs.store import EventStore
 from pipeline.prepare import Normalise
 from pipeline.progress import Report, silent
 from pipeline.state import State, initial_state
 from pipeline.stored import read_table
+from serving.heard import heard, store_beside
 from serving.snapshots import SCHEMA, names_digest, snapshot_files
 
 REPORT: Final = "skew.json"
@@ -54,11 +56,12 @@ class Difference:
 
 @dataclass(slots=True)
 class Skew:
-    """What was compared. rounded: values that differ as other processors round; passed_over: snapshots of other
-    bundles or features."""
+    """What was compared. unheard: events of the log that the service never had; rounded: values that differ as other
+    processors round; passed_over: snapshots of other bundles or features."""
 
     bundle: str
     features: int
+    unheard: int = 0
     requests: int = 0
     rows: int = 0
     rounded: int = 0
@@ -76,7 +79,7 @@ class Skew:
         }
         counts = {"requests": self.requests, "rows": self.rows, "features": self.features}
         counts |= {"compared": self.rows * self.features, "mismatches": sum(d.mismatches for _, d in worst)}
-        counts |= {"rounded": self.rounded, "passed_over": self.passed_over}
+        counts |= {"rounded": self.rounded, "passed_over": self.passed_over, "unheard": self.unheard}
         told = {"schema": 1, "bundle": self.bundle, **counts}
         return told | {"surfaces": dict(sorted(self.surfaces.items())), "by_feature": by_feature}
 
@@ -84,7 +87,8 @@ class Skew:
         told = self.values
         first = (
             f"{self.requests} requests, {self.rows} rows, {told['compared']} values: {told['mismatches']} differ,"
-            f" {self.rounded} in rounding ({self.passed_over} snapshots of other bundles or features passed over)"
+            f" {self.rounded} in rounding ({self.passed_over} snapshots of other bundles or features passed over,"
+            f" {self.unheard} events left out that the service never had)"
         )
         return [first, *(f"  {name:<24}{about}" for name, about in told["by_feature"].items())]
 
@@ -92,18 +96,20 @@ class Skew:
 def skew(bundle: Path, logs: Path, snapshots: Path, out: Path, on_progress: Report = silent) -> Skew:
     """Write `out/skew.json`.
 
-    logs: everything the service has heard of, so what the bundle was trained on and the events since then. Raises
-    InputError when there is nothing to compare or the log does not reach back, GateError when any value differs.
+    logs: what the bundle was trained on, at least; events since then are those of the event store beside the
+    snapshots, or where there is none, of the log. Raises InputError when there is nothing to compare or the log does
+    not reach back, GateError when any value differs.
     """
     opened = open_bundle(bundle)
     files = snapshot_files(snapshots)
     if not files:
         raise InputError("--snapshots", "a folder of feature snapshots (ROOT/snapshots)", place=str(snapshots))
     on_progress("state", 0.0)
-    state = state_of(Log.open(logs).everything(), opened)
+    with store_beside(snapshots) as store:
+        state, unheard = state_of(Log.open(logs).everything(), opened, store)
     features = FeatureSet.of(Fitted.open(opened.part("features")))
     have = names(state.clock, state.declared)
-    found = Skew(opened.id, len(have))
+    found = Skew(opened.id, len(have), unheard)
     for done, path in enumerate(files):
         on_progress("compare", (done + 1) / (len(files) + 1))
         for part in _parts(path, found, names_digest(have)):
@@ -119,20 +125,18 @@ def skew(bundle: Path, logs: Path, snapshots: Path, out: Path, on_progress: Repo
     return found
 
 
-def state_of(log: Log, bundle: Bundle) -> State:
-    """The state that has read the whole log at once, as training builds it, counting as the bundle's does."""
+def state_of(log: Log, bundle: Bundle, store: EventStore | None) -> tuple[State, int]:
+    """The state that has read all the service had at once, as training builds it, counting as the bundle's does; and
+    how many events of the log the service never had."""
     known = State.open(bundle.part("features"), Catalogue.open(bundle.part("catalogue")))
     if log.clock != known.clock:
         raise InputError("--logs", f"a log whose clock is {known.clock}, as the bundle's", received=log.clock)
-    frames = {kind: log.frame(kind) for kind in _READ}
-    learned = (pl.col("time") < bundle.cutoff) & (pl.col("received") < bundle.cutoff)
-    if not any(len(frame.filter(learned)) for frame in frames.values()):
-        fix = "a log that reaches back to what the bundle was trained on; let `podium events export` grow a copy of it"
-        raise InputError("--logs", fix, place=str(log.root))
+    frames, unheard = heard(log, bundle, store, _READ)
     shown = frames["impression"].select(pl.col("items").list.eval(pl.element().struct["item_id"])).explode("items")
     mentioned = pl.concat([frames["feedback"]["item_id"], shown["items"].rename("item_id")]).drop_nulls()
     catalogue = build_catalogue(frames["item"], mentioned)
-    return initial_state(log.clock, catalogue, known.gains, known.segment, known.declared).advance(frames)
+    state = initial_state(log.clock, catalogue, known.gains, known.segment, known.declared)
+    return state.advance(frames), unheard
 
 
 def _parts(path: Path, found: Skew, digest: str) -> Iterator[pl.DataFrame]:
