@@ -24,6 +24,7 @@ from pipeline.logs.attribution import AttributionConfig
 from pipeline.logs.config import LogsConfig
 from pipeline.logs.read import Log
 from pipeline.state import State
+from pipeline.trained import write_trained
 from serving.workshop import Workshop
 
 _LEARNED_FROM = ("item", "impression", "feedback")
@@ -65,6 +66,7 @@ def learn(shop: Workshop, log: Log, config: Path | None) -> tuple[State, Mapping
         state = build_state(events, catalogue, rules.gains, folder, declared=declared, earlier=earlier)
         fit_features(state).save(folder)
         write_json(folder / "users.json", _active_users(events))
+        write_trained(events, folder)
         write_json(folder / _LEARNED, {"code": shop.code, "cutoff": cutoff, "days": counted})
         return {"events": float(sum(_rows(events, kind) for kind in _LEARNED_FROM))}
 

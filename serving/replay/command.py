@@ -32,7 +32,7 @@ class Evaluated:
 
     def lines(self) -> list[str]:
         """A table a mode: systems against the metrics that fit on a line; what changed against a baseline; the gate."""
-        said = []
+        said = [f"WARNING: {warning}" for warning in self.report.trained_on.get("warnings", [])]
         for mode, about in self.report.modes.items():
             unknown = about["unknown_requests"]
             left = f", {unknown} of unknown outcomes, which are measured by nothing" if unknown else ""

@@ -30,7 +30,8 @@ class Report:
     """Every figure with its interval, under one protocol. As `report.json` holds it.
 
     slices, regression, diversity, examples: by mode; gate: what was asked and whether it passed; failed: parts that
-    are not there, with their reasons; left_out: how many pages were not asked about, by kind; empty where there is
+    are not there, with their reasons; left_out: how many pages were not asked about, by kind; trained_on: whether
+    the bundle learned from what it is judged by; empty where there is
     nothing of the kind.
     """
 
@@ -46,6 +47,7 @@ class Report:
     gate: Mapping[str, Any] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    trained_on: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +63,7 @@ class Report:
             "gate": dict(self.gate),
             "failed": dict(self.failed),
             "left_out": dict(self.left_out),
+            "trained_on": dict(self.trained_on),
         }
 
 

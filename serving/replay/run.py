@@ -23,6 +23,7 @@ from serving.replay.ports import ReplayEngine
 from serving.replay.report import PAGE_SIZE, Report, hashed, write_all
 from serving.replay.requests import Asking, Task, first_logged, funnel_task, one_item, rank_task, sampled
 from serving.replay.sections import Sections
+from serving.replay.trained_on import trained_on
 
 __all__ = ("EvaluateOptions", "Report", "evaluate", "quiet", "tasks_of")
 
@@ -201,7 +202,12 @@ def _report(asked: Asked, log: Log, modes: list[Mode], how: Mapping[str, Any], s
         diversity=_by_mode(each("diversity", lambda mode: mode.diversity(asked))),
         examples=_by_mode(each("requests", lambda mode: mode.examples(asked))),
     )
-    return replace(report, failed=parts.failed, left_out=left_out(log, sample))
+    return replace(
+        report,
+        trained_on=parts.attempt("trained on", lambda: trained_on(asked.engine, log), {}),
+        failed=parts.failed,
+        left_out=left_out(log, sample),
+    )
 
 
 def _funnel(modes: list[Mode]) -> dict[str, object]:

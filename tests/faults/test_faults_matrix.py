@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_checks import LONGEST, Outcome
+from fault_checks import LONGEST, Outcome, podium
 from legal_data import FURTHER, NAMED
 from matrix_bench import Bench
 
@@ -45,6 +45,23 @@ def test_a_log_that_says_little_ends_in_an_answer_or_a_sentence(
 @pytest.mark.parametrize("row", FURTHER)
 def test_a_log_odd_in_another_way_does_too(bench: Callable[[str], Bench], row: str, command: str) -> None:
     check(bench(row), command)
+
+
+def test_a_bundle_judged_by_what_it_was_trained_on_is_told_loudly(bench: Callable[[str], Bench]) -> None:
+    of = bench("nothing odd")
+    sides, bundles = of.root / "sides", of.root / "bundles"
+    of("train")
+    for side, share in (("train", 1.0), ("test", 0.0)):
+        told = podium("evaluate", "--bundle", bundles, "--logs", sides / side, "--out", of.root / f"on-{side}")
+        assert told.code == 0, told.err
+        report = strict((of.root / f"on-{side}/report.json").read_text())
+        assert report["trained_on"]["share"] == {"pages": share}
+        page = (of.root / f"on-{side}/report.html").read_text()
+        warned = "was trained on 100% of the pages it is judged by"
+        assert (warned in page) == (warned in told.out.splitlines()[0]) == (side == "train")
+    told = podium("evaluate", "--bundle", bundles, "--logs", of.root / "log", "--out", of.root / "on-log", "--json")
+    (warning,) = strict(told.out)["trained_on"]["warnings"]
+    assert "was trained on 75% of the pages" in warning
 
 
 def check(bench: Bench, command: str) -> None:

@@ -28,12 +28,20 @@ def head(report: Mapping[str, Any]) -> str:
     asked = f"a sample of {sample['requests']} requests by {sample['by']}" if sample else "all requests"
     against = f" · baseline <code>{text(how['baseline'])}</code>" if how.get("baseline") else ""
     return (
-        "<header><h1>Replay report</h1>"
+        _warned(report.get("trained_on", {}).get("warnings", [])) + "<header><h1>Replay report</h1>"
         f'<p class="soft">bundle <code>{text(how["bundle"])}</code>{against} · protocol <code>{text(how["hash"])}'
         f"</code> · {text(asked)} · state {text(how['state'])}</p></header>"
         + _headline(modes, report["compare"], report.get("off_policy", {}).get("modes", {}))
         + "".join(map(note, notes))
     )
+
+
+def _warned(warnings: Sequence[str]) -> str:
+    """What makes all figures below worth little, before any of them."""
+    if not warnings:
+        return ""
+    said = "".join(f"<p>{text(warning)}.</p>" for warning in warnings)
+    return f'<section id="warning" class="verdict refused"><h2>Do not believe these figures</h2>{said}</section>'
 
 
 def left_out(counts: Mapping[str, int]) -> list[str]:
