@@ -43,7 +43,7 @@ def test_the_report_has_the_promised_shape(log: Log, make: Engines, tmp_path: Pa
     report = json.loads((tmp_path / "report.json").read_text())
     assert set(report) == {
         "protocol", "modes", "funnel", "slices", "compare",
-        "regression", "off_policy", "diversity", "examples", "gate", "failed", "left_out",
+        "regression", "off_policy", "diversity", "examples", "gate", "failed", "left_out", "trained_on",
     }  # fmt: skip
     assert {"hash", "state", "gains", "k", "ties", "sample", "log_digest", "bundle"} <= set(report["protocol"])
     assert set(report["modes"]["rank"]["systems"]) == {"podium", "identity", "popularity", "bm25", "logged", "random"}
