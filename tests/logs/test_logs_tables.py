@@ -364,6 +364,33 @@ def test_a_field_no_event_is_without_must_have_a_column(missing: str, tmp_path: 
         Read(tmp_path, clicks(f"a,x,{MS}"), {name: value for name, value in CLICKS.items() if name != missing})
 
 
+def test_that_nobody_is_known_is_said_by_an_option(tmp_path: Path) -> None:
+    data = f"query,item_id,time\n007,a,{MS}\ntea,b,{MS}\n007,a,{MS}\n".encode()
+    with pytest.raises(InputError, match="or say that nobody is known with --option subject=none"):
+        Read(tmp_path / "not", data, {"constant.action": "click"})
+    read = Read(tmp_path / "told", data, {"constant.action": "click", "subject": "none"})
+    rows = read.rows("feedback", "query", "item_id", "user_id")
+    assert (sorted(rows), read.report.duplicates) == ([("007", "a", None), ("tea", "b", None)], {"feedback": 1})
+    assert len({session for (session,) in read.rows("feedback", "session_id")}) == 2
+    shown = clicks(f"r,a,{MS},1", f"s,b,{MS},0", f"r,c,{MS},0", header="r,i,t,clicked")
+    read = Read(tmp_path / "shown", shown, {n: v for n, v in PAGES.items() if n != "user_id"} | {"subject": "none"})
+    assert sorted(read.rows("impression", "session_id")) == [("r",), ("s",)]
+    assert read.rows("feedback", "session_id", "request_id") == [("r", "r")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"subject": "nobody"}, "--option subject: `none`"),
+        ({"subject": "none"}, "none where the table tells user_id"),
+        ({"type": "item", "subject": "none"}, "--option subject: `none`, of feedback and impression"),
+    ],
+)
+def test_a_subject_that_is_told_is_not_none(options: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        Read(tmp_path, clicks(f"a,x,{MS}"), CLICKS | options)
+
+
 def test_what_holds_needs_no_time_and_holds_since_before_everything(tmp_path: Path) -> None:
     assert Read(tmp_path, b"sku\na\n", SHOP).rows("item", "time") == [(0,)]
     assert Read(tmp_path, b"user_id\na\n", {"type": "user"}).rows("user", "time") == [(0,)]

@@ -4,7 +4,7 @@
 column named, `constant.` gives every row the same value, and a field that is not named is read from the column of its
 own name. `type` is the event type (default feedback); `separator`, `encoding` and `decimal` say of a file what its
 beginning does not. Items, users and judgments without a time hold since before everything. Impressions come one shown
-item a row.
+item a row. `subject=none` says that nobody is known: each request, or row without one, is a session of its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,10 +28,12 @@ from pipeline.logs.moments import Moments
 from pipeline.logs.validate import is_object
 
 _CONSTANT: Final = "constant."
-_OTHERS: Final = ("type", "unit", "zone", "dates", "separator", "encoding", "decimal", POSITIONS)
+_OTHERS: Final = ("type", "subject", "unit", "zone", "dates", "separator", "encoding", "decimal", POSITIONS)
 _SEPARATORS: Final = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
 _OBJECTS: Final = ("attributes", "filters", "context")
 _SUBJECT: Final = ("user_id", "session_id")
+_NOBODY: Final = "subject"
+_TOLD: Final = ("feedback", "impression")
 # Fields without which no row is an event; of a tuple one will do.
 _NEEDED: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "item": (("item_id",),),
@@ -65,15 +67,20 @@ def _tables(sources: Sources) -> list[Path]:
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """Where the fields of one type come from."""
+    """Where the fields of one type come from. nobody: no subject is known."""
 
     kind: str
     columns: Mapping[str, str]
     constants: Mapping[str, str]
+    nobody: bool
 
     @classmethod
-    def of(cls, kind: str, options: Mapping[str, str]) -> "_Mapping":
+    def of(cls, kind: str, given: Mapping[str, str]) -> "_Mapping":
         """Raises InputError for what is no field of the type."""
+        options = dict(given)
+        subject = options.pop(_NOBODY, None)
+        if subject is not None and (subject != "none" or kind not in _TOLD):
+            raise InputError(f"--option {_NOBODY}", f"`none`, of {' and '.join(_TOLD)}", received=subject)
         fields = _fields(kind)
         columns = {name: value for name, value in options.items() if not name.startswith(_CONSTANT)}
         constants = {n.removeprefix(_CONSTANT): value for n, value in options.items() if n.startswith(_CONSTANT)}
@@ -82,7 +89,7 @@ class _Mapping:
             raise InputError("--option", ways, received=", ".join(unknown))
         if twice := sorted(columns.keys() & constants):
             raise InputError(f"--option {twice[0]}", f"a column, or {_CONSTANT}{twice[0]}, not both")
-        return cls(kind, columns, constants)
+        return cls(kind, columns, constants, subject is not None)
 
     def applied(self, table: Table) -> Table:
         """The table with the fields for columns, all still as they were read; its own columns fall away.
@@ -98,8 +105,11 @@ class _Mapping:
         for name, column in found.items():
             if column not in table.columns:
                 raise _no_column(table, name, column)
+        known = found.keys() | self.constants
+        if self.nobody and (who := sorted(known & set(_SUBJECT))):
+            raise InputError(f"--option {_NOBODY}", f"none where the table tells {who[0]}", place=str(table.path))
         for choices in _NEEDED[self.kind]:
-            if not any(name in found or name in self.constants for name in choices):
+            if known.isdisjoint(choices) and not (self.nobody and choices == _SUBJECT):
                 raise _no_column(table, choices[0], choices[0])
         constants = {name: pl.lit(value) for name, value in self.constants.items()}
         return table.having(table.frame.select("line", **{n: pl.col(c) for n, c in found.items()}, **constants))
@@ -114,6 +124,8 @@ def _no_column(table: Table, name: str, column: str) -> InputError:
     told = ", ".join(f"`{each}`" for each in table.frame.columns if each != "line")
     ways = f"a column of the file, which has {told}; name it with --option {name}=COLUMN"
     fix = f"{ways}, or give all rows one value with --option {_CONSTANT}{name}=VALUE"
+    if name in _SUBJECT:
+        fix += f", or say that nobody is known with --option {_NOBODY}=none"
     return InputError(name, fix, place=str(table.path), received=column)
 
 
@@ -128,9 +140,11 @@ def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chu
     for path in _tables(sources):
         table = mapping.applied(read_table(path, dialect, decimal))
         if kind == "impression":
-            yield from pages(_typed(placed(table, first), kind, moments))
+            table = _typed(placed(table, first), kind, moments)
+            yield from pages(_alone(table) if mapping.nobody else table)
         else:
-            yield from _events(_typed(table, kind, moments), kind)
+            table = _named(_typed(table, kind, moments), kind)
+            yield from _events(_alone(table) if mapping.nobody else table, kind)
 
 
 def _dialect(given: dict[str, str]) -> tuple[Dialect, Decimal | None]:
@@ -164,14 +178,23 @@ def _typed(table: Table, kind: str, moments: Moments) -> Table:
     return table
 
 
+def _named(table: Table, kind: str) -> Table:
+    """With an id for each event, where the table brings none."""
+    if "event_id" in table.columns:
+        return table
+    told = [name for name in _IDENTITY[kind] if name in table.columns]
+    return table.having(table.frame.with_columns(event_id(kind, *told)))
+
+
+def _alone(table: Table) -> Table:
+    """Each request, and each row that names none, as a session of its own."""
+    names = [name for name in ("request_id", "event_id") if name in table.columns]
+    return table.having(table.frame.with_columns(session_id=pl.coalesce(names)))
+
+
 def _events(table: Table, kind: str) -> Iterator[Chunk]:
     yield table.refused()
-    frame = table.frame
-    if "event_id" not in frame.columns:
-        frame = frame.with_columns(event_id(kind, *(n for n in _IDENTITY[kind] if n in frame.columns)))
-    if kind == "suggest":
-        frame = frame.with_columns(shown=_shown(frame))
-    yield table.chunk(kind, frame)
+    yield table.chunk(kind, table.frame.with_columns(shown=_shown(table.frame)) if kind == "suggest" else table.frame)
 
 
 def _shown(frame: pl.DataFrame) -> pl.Expr:
