@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -10,7 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from pipeline.folders import make_folder
 from serving.auth import check_keys
-from serving.event_schemas import event_schemas
+from serving.documented import document
 from serving.keyring import KeyRing
 from serving.ports import Engine
 from serving.problems import install
@@ -52,7 +53,8 @@ def create_app(load_engine: Callable[[], Engine], settings: Settings) -> FastAPI
             await service.stop()
 
     shown: dict[str, Any] = {"title": "Podium", "version": "1", "description": _ABOUT, "docs_url": None}
-    app = FastAPI(**shown, redoc_url=None, lifespan=lifespan, redirect_slashes=False)
+    shown |= {"redoc_url": None, "generate_unique_id_function": attrgetter("name")}
+    app = FastAPI(**shown, lifespan=lifespan, redirect_slashes=False)
     app.state.keys, app.state.metrics, app.state.service = keys, metrics, None
     app.state.body_bytes = settings.serving.body_bytes
     install(app)
@@ -62,13 +64,6 @@ def create_app(load_engine: Callable[[], Engine], settings: Settings) -> FastAPI
     app.add_middleware(Timing, metrics=metrics)
     for part in _PARTS:
         app.include_router(part.ROUTES)
-    app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
+    app.openapi = partial(document, app, app.openapi)  # type: ignore[method-assign]
     app.state.routes = [route for routes in (app, *(part.ROUTES for part in _PARTS)) for route in routes.routes]
     return app
-
-
-def _document(app: FastAPI, made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The OpenAPI document, with the schemas of what routes read themselves."""
-    if app.openapi_schema is None:
-        made()["components"]["schemas"].update(event_schemas())
-    return made()

@@ -1,17 +1,22 @@
-"""Types for the OpenAPI document of what parsers of their own check, so that an error stays one sentence by field.
+"""What the OpenAPI document says that the framework cannot know: problems by their media type, events, and the types of
+what parsers of their own check, so that an error stays one sentence by field.
 
 A request never passes through these models; a test holds that they and the parsers accept the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from pipeline.catalogue import LEVELS
 from pipeline.rules import Rule
+from serving.event_schemas import event_schemas
+from serving.problems import MEDIA
 
 _Path = Annotated[list[str], Field(min_length=1, max_length=LEVELS)]
 
@@ -65,3 +70,24 @@ class RuleBook(_Described):
 
 FilterValues = Annotated[dict[str, Any], DocumentedAs(FilterKeys)]
 Rules = Annotated[Any, DocumentedAs(RuleBook | list[Rule])]
+
+
+def document(app: FastAPI, made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, once what the framework made of it is completed."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    found = made()
+    found["components"]["schemas"].update(event_schemas())
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            for answer in operation["responses"].values():
+                _as_problem(answer.get("content", {}))
+    return found
+
+
+def _as_problem(content: dict[str, Any]) -> None:
+    """The schema of a problem belongs to its media type; the framework files it under that of the answer."""
+    if MEDIA in content:
+        (schema,) = (about for media, about in content.items() if media != MEDIA)
+        content.clear()
+        content[MEDIA] = schema

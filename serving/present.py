@@ -97,6 +97,8 @@ def _degraded(ask: Ask, outcome: Outcome, batch: Batch, unheard: Mask) -> list[s
         degraded.append("unknown_item")
     if batch.has("request.rescued") and batch.request("rescued")[0]:
         degraded.append("no_match")
+    if ask.weights and (batch.item >= 0).any() and np.isnan(batch["p_click"]).all():
+        degraded.append("weights")
     return degraded
 
 

@@ -27,25 +27,55 @@ class ShownItem(Shape):
     position: int = Field(description="page * page_size + place on the page, 0-based")
     score: float | None = Field(description="the ranker's value; reranking may order otherwise")
     p_click: float | None = Field(description="P(click) where the log mostly shows such items; null without a ranker")
-    p_convert: float | None = Field(description="P(convert | click)")
+    p_convert: float | None = Field(description="P(convert | click); null without a ranker")
     kind: str
     sponsored: bool
     channels: list[str] = Field(description="the recall channels that found it")
-    reason: str | None = None
+    reason: str | None = Field(default=None, description="`rank`: `unknown_item`, scored as new, or `unavailable`")
 
 
 class Answer(Shape):
     request_id: str = Field(description="name it in feedback, and to ask for the next page")
     items: list[ShownItem]
-    total: int = Field(description="items that meet query and filters; at most 200 can be paged through")
-    facets: dict[str, dict[str, int]]
-    refinements: list[object]
-    corrected_query: str | None = None
-    degraded: list[str] = Field(description="stages that did not run as declared; empty when all is well")
-    bundle: str
-    arm: str
+    total: int = Field(
+        description="candidates that were found and meet the filters, at most `[retrieval] fused`; not all matches of "
+        "the catalogue. At most 200 can be paged through"
+    )
+    facets: dict[str, dict[str, int]] = Field(description="how many of those carry each first category and brand")
+    refinements: list[object] = Field(description="empty: nothing is proposed yet")
+    corrected_query: str | None = Field(default=None, description="what was searched in place of the query as typed")
+    degraded: list[str] = Field(
+        description="stages that did not run as declared, and `unknown_item` (of the item to be similar to nothing is "
+        "known), `no_match` (nothing was found: these are popular items), `weights` (there are no chances to weigh); "
+        "empty when all is well"
+    )
+    bundle: str = Field(description="what answered; kept pages stay with theirs")
+    arm: str = Field(description="`main`: there are no experiments")
     took_ms: float
     trace: list[dict[str, object]] | None = Field(default=None, description="only with `explain`")
+
+
+class Explained(Shape):
+    """With `item_id` also what became of the item; `shown` and `position` are those of the answer that was given."""
+
+    request_id: str
+    bundle: str
+    tick: int = Field(description="the hour whose counts were used")
+    cascade: str
+    degraded: list[str]
+    trace: list[dict[str, object]] = Field(description="each stage: rows in and out, ms, the fallback taken and why")
+    item_id: str | None = None
+    shown: bool | None = None
+    position: int | None = None
+    found_by: list[str] | None = Field(default=None, description="the recall channels that find it")
+    lost_by: str | None = Field(default=None, description='the stage that loses it, "" for none; `catalogue`: unknown')
+    margin: float | None = Field(
+        default=None, description="by how much of the stage's score it is lost, where it has one"
+    )
+    allowed: bool | None = Field(
+        default=None, description="whether it may be shown: available, filters, hides, purchases"
+    )
+    features: dict[str, float] | None = None
 
 
 class UserAnswer(Answer):

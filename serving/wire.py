@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic.json_schema import WithJsonSchema
 
 from pipeline.features.text import normalise
 from pipeline.filters import parse_filters
@@ -42,11 +43,13 @@ def _kept(value: str) -> str:
 
 Id = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_kept)]
 Text = Annotated[str, Field(max_length=512)]
-Moment = Annotated[
-    int,
-    BeforeValidator(_moment),
-    Field(ge=0, lt=MAX_TIME, description="epoch milliseconds or RFC 3339; admin, or under --replay"),
-]
+_MOMENT_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "exclusiveMaximum": MAX_TIME, "description": "epoch milliseconds"},
+        {"type": "string", "format": "date-time", "description": "RFC 3339, with its offset from UTC"},
+    ]
+}
+Moment = Annotated[int, BeforeValidator(_moment), Field(ge=0, lt=MAX_TIME), WithJsonSchema(_MOMENT_SCHEMA)]
 Gain = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -166,7 +169,17 @@ class Paged(Asked):
         return self
 
 
+def _like(*examples: Any) -> ConfigDict:
+    """Examples of the document, which a test asks."""
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
+
+
 class SearchRequest(Paged):
+    model_config = _like(
+        {"query": "running shoes", "user_id": "u0000005", "page_size": 5, "filters": {"price": {"max": 200}}},
+        {"query": "tent", "session_id": "3f1c", "sort": "price_asc", "filters": {"category": [["Outdoors"]]}},
+    )
+
     query: Text = Field(description="as typed")
 
     def ask(self, request_id: str, time: int, segment: str) -> Ask:
@@ -174,6 +187,11 @@ class SearchRequest(Paged):
 
 
 class RecommendRequest(Paged):
+    model_config = _like(
+        {"surface": "home", "user_id": "u0000005", "weights": {"click": 1, "purchase": 5}},
+        {"surface": "similar", "item_id": "i0000007"},
+    )
+
     surface: Id = Field(description="where the answer is shown: recommend, similar, home, ...")
     item_id: Id | None = Field(default=None, description="the item to be similar to; required for `similar`")
 
@@ -183,6 +201,8 @@ class RecommendRequest(Paged):
 
 class BatchRequest(Wire):
     """The same recommendation for many users: page 0 for each, every one with its own request_id."""
+
+    model_config = _like({"surface": "mail", "user_ids": ["u0000005", "u0000006"], "page_size": 10})
 
     user_ids: list[Id] = Field(min_length=1, max_length=100, description="each at most once")
     surface: Id
@@ -215,6 +235,8 @@ class RankItem(BaseModel):
 
 
 class RankRequest(Asked):
+    model_config = _like({"query": "tent", "user_id": "u0000005", "items": [{"item_id": "i0000007"}, {"item_id": "x"}]})
+
     items: list[RankItem] = Field(min_length=1, max_length=1_000, description="each at most once")
     query: Text = ""
     surface: Id = "rank"

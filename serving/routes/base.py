@@ -20,7 +20,7 @@ _PAGE_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-_ANYWHERE: Final = (400, 401, 403, 408, 421, 422, 431, 503)
+_ANYWHERE: Final = (400, 401, 403, 408, 421, 422, 431, 500, 503)
 BODY: Final = (413, 415)  # what a call with a body may be answered with besides
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
@@ -94,9 +94,10 @@ def router(tag: str, **options: Any) -> APIRouter:
 
 
 def answers(model: Any, *problems: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The documentation of what a route answers; what any call may be answered with is said here."""
+    """The documentation of what a route answers, None: text; what any call may be answered with is said here."""
     shape = {"model": ProblemAnswer, "content": {MEDIA: {}}}
-    return {status: {"model": model}, **dict.fromkeys((*_ANYWHERE, *problems), shape)}
+    told: dict[int | str, dict[str, Any]] = {} if model is None else {status: {"model": model}}
+    return {**told, **dict.fromkeys((*_ANYWHERE, *problems), shape)}
 
 
 def json(value: object, status: int = 200) -> Response:

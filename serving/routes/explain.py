@@ -9,12 +9,13 @@ from fastapi import Path, Query, Response
 from serving.auth import Reader
 from serving.routes.base import Desk, Due, answers, json, router
 from serving.routes.ranked import DOORS
+from serving.shapes import Explained
 from serving.wire import Id
 
 ROUTES = router("ranked answers", prefix="/v1")
 
 
-@ROUTES.get("/requests/{request_id:path}/explain", responses=answers(dict[str, object], 410, 429))
+@ROUTES.get("/requests/{request_id:path}/explain", responses=answers(Explained, 410, 429))
 async def explain(
     request_id: Annotated[Id, Path()],
     service: Desk,

@@ -1,6 +1,7 @@
 """Alive, ready, measured."""
 
 from fastapi import Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serving.routes.base import Desk, answers, json, router
@@ -24,7 +25,7 @@ async def readyz(service: Desk) -> Response:
     return json({"status": "ready", "bundle": service.engine.bundle_id})
 
 
-@ROUTES.get("/metrics", response_class=Response, responses=answers(str))
+@ROUTES.get("/metrics", response_class=PlainTextResponse, responses=answers(None))
 async def metrics(request: Request) -> Response:
     """The service's numbers, for Prometheus: of all its workers together, whichever answers."""
     numbers: Metrics = request.app.state.metrics

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from starlette.routing import compile_path
 
 from podium import cli
 
@@ -51,11 +52,23 @@ class Caller:
 
     def __call__(self, method: str, path: str, scope: str = "read", **given: Any) -> Any:
         headers = {"X-API-Key": self.secrets[scope], **given.pop("headers", {})}
-        return self.client.request(method, path, headers=headers, **given)
+        answer = self.client.request(method, path, headers=headers, **given)
+        check_documented(self.client.app, method, path, answer.status_code)
+        return answer
 
     def raw(self, path: str, body: bytes, content: str = "application/json") -> Any:
         """Post bytes as they stand."""
         return self("POST", path, content=body, headers={"Content-Type": content})
+
+
+def check_documented(app: Any, method: str, path: str, status: int) -> None:
+    """The OpenAPI document knows this status of what was called; of what is not in it, 404 and 405 are the answers."""
+    for template, operations in app.openapi()["paths"].items():
+        pattern = compile_path(template)[0]
+        if pattern.match(path.partition("?")[0]) and method.lower() in operations:
+            known = operations[method.lower()]["responses"]
+            assert str(status) in known, f"{method} {template} may not answer {status}, but {', '.join(known)}"
+            return
 
 
 def podium(*args: object) -> Outcome:
