@@ -90,9 +90,13 @@ def ingest(
     config: Path | None,
     json_: bool,
 ) -> None:
-    """Read events of FORMAT (auto recognises it) from SOURCES into a log; bad rows go to its quarantine."""
+    """Read events of FORMAT (auto recognises it) from SOURCES into a log; bad rows go to its quarantine.
+
+    Ends with 2 when there was nothing that could be taken.
+    """
     from pipeline.config import load_section
     from pipeline.logs.config import LogsConfig
+    from pipeline.logs.ingest import check_any
     from pipeline.logs.ingest import ingest as run
 
     fmt, rules = None if format_ == "auto" else format_, load_section(config, "logs", LogsConfig)
@@ -100,6 +104,7 @@ def ingest(
     with progress("ingest", quiet=json_) as report:
         done = run(fmt, list(sources), out, strict=strict, options=told, config=rules, on_progress=counted(report))
     show(asdict(done), json_)
+    check_any(done, sources, out)
 
 
 @cli.command()

@@ -31,8 +31,8 @@ Progress = Callable[[int, int], None]  # numbers of the store read, of how many
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """Events read = accepted + quarantined + duplicates (those the log had before); the counts are by type; mended and
-    orphans: as of an ingest.
+    """Events read = accepted + quarantined + duplicates (those the log had before) + conflicts; the counts are by type;
+    conflicts, mended and orphans: as of an ingest.
 
     forgotten: rows that left each log, by type; expired: rows of days that are too old, by type; seq: up to which
     number the log holds the store; released: events that left the store.
@@ -42,6 +42,7 @@ class Compacted:
     accepted: dict[str, int]
     quarantined: int
     duplicates: dict[str, int]
+    conflicts: dict[str, int]
     reasons: dict[str, int]
     mended: dict[str, int]
     orphans: int
@@ -141,7 +142,7 @@ def _needless(bundles: Path, store: str, head: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    grown: Grown = field(default_factory=lambda: Grown(0, {}, 0, {}, {}, {}))
+    grown: Grown = field(default_factory=lambda: Grown(0, {}, 0, {}, {}, {}, {}))
     forgotten: dict[str, int] = field(default_factory=dict)
     expired: dict[str, int] = field(default_factory=dict)
 

@@ -21,8 +21,9 @@ QUARANTINE = "quarantine"
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type.
+    """Events in = accepted + quarantined + duplicates + conflicts; all but the quarantined are by type.
 
+    conflicts: rows that fell, since their id is another's that says something else.
     mended: by reason, what was left out of rows which are kept. orphans: feedback on pages that were refused, which
     stays as history.
     """
@@ -31,6 +32,7 @@ class Grown:
     accepted: dict[str, int]
     quarantined: int
     duplicates: dict[str, int]
+    conflicts: dict[str, int]
     reasons: dict[str, int]
     mended: dict[str, int]
     orphans: int = 0
@@ -112,11 +114,13 @@ def _counted(chunks: Sequence[Spilled], merged: Merged, reasons: Mapping[str, in
         read[kind] += rows
     accepted = {kind: merged.after[kind] - merged.before.get(kind, 0) for kind in read}
     quarantined = sum(reasons.values())
+    conflicts = {kind: merged.conflicts.get(kind, 0) for kind in read}
     return Grown(
         read=read.total() + quarantined,
         accepted=accepted,
         quarantined=quarantined,
-        duplicates={kind: read[kind] - accepted[kind] for kind in read},
+        duplicates={kind: read[kind] - accepted[kind] - conflicts[kind] for kind in read},
+        conflicts=conflicts,
         reasons=dict(reasons),
         mended=dict(sum((Counter(chunk.mended) for chunk in chunks), Counter())),
     )

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Final
 
 from polars.exceptions import PolarsError
 
@@ -24,13 +25,15 @@ from pipeline.logs.partitions import CLEARED, MANIFEST, STORED, drafted, read_ma
 from pipeline.logs.spill import Spilled, believed, spill, spill_units
 
 PARALLEL_BYTES = 50 * 10**6  # below this two processes cost more to start than they save
+_REASONS: Final = 3  # that an error tells
 Progress = Callable[[int, int], None]  # done, total (0: not known)
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """Events in = accepted + quarantined + duplicates. `accepted` and `duplicates` are by type.
+    """Events in = accepted + quarantined + duplicates + conflicts; all but the quarantined are by type.
 
+    conflicts: rows that fell, since their id is another's that says something else.
     mended: by reason, what could not be kept of rows which are: fields that could not be read, an item that stood on
     its page before. orphans: feedback on pages that were refused, which stays as history.
     """
@@ -41,10 +44,29 @@ class IngestReport:
     accepted: dict[str, int]
     quarantined: int
     duplicates: dict[str, int]
+    conflicts: dict[str, int]
     reasons: dict[str, int]
     mended: dict[str, int]
     orphans: int
     seconds: float
+
+    @property
+    def known(self) -> int:
+        """The events that the log holds, new ones or not."""
+        return sum(sum(counts.values()) for counts in (self.accepted, self.duplicates, self.conflicts))
+
+
+def check_any(report: IngestReport, sources: Sources, out: Path) -> None:
+    """Raises InputError where a source brought nothing that could be taken."""
+    if report.known:
+        return
+    place = ", ".join(map(str, sources))
+    if not report.quarantined:
+        raise InputError("rows", "at least one row", place=place)
+    often = sorted(report.reasons.items(), key=lambda reason: -reason[1])[:_REASONS]
+    why = "; ".join(f"{reason} ({count})" for reason, count in often)
+    fix = f"at least one sound row; all {report.quarantined} are in {out}/quarantine: {why}"
+    raise InputError("rows", fix, place=place)
 
 
 def ingest(

@@ -21,21 +21,22 @@ _HASH = pl.col("event_id").hash().alias("hash")
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """Rows by type before and after, for the types that gained rows."""
+    """Rows by type before and after, for the types that gained rows, and how many of one id said something else."""
 
     before: dict[str, int]
     after: dict[str, int]
+    conflicts: dict[str, int]
 
 
 def merge(spilled: Sequence[Spilled], log: Path, draft: Path) -> Merged:
     """Write into `draft` the log that `log` and the spilled rows make together."""
-    merged = Merged({}, {})
+    merged = Merged({}, {}, {})
     for kind in TYPES:
         new = [chunk.paths[kind] for chunk in spilled if kind in chunk.paths]
         old = {day: day_file(log, kind, day) for day in days(log, kind)}
         if new:
             merged.before[kind] = _rows(old.values())
-            merged.after[kind] = _merge_kind(kind, new, old, draft)
+            merged.after[kind], merged.conflicts[kind] = _merge_kind(kind, new, old, draft)
         else:
             link_days(old, kind, draft)
     return merged
@@ -46,10 +47,11 @@ def link_days(files: Mapping[int, Path], kind: str, target: Path) -> None:
         link(path, day_file(target, kind, day))
 
 
-def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path) -> int:
+def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path) -> tuple[int, int]:
+    """How many rows there are then, and how many fell that said something else than the one of their id that stayed."""
     arriving = pl.scan_parquet(new).group_by(_DAY).len().sort("day").collect(engine="streaming")
     fresh = dict(arriving.iter_rows())
-    winners, days_apart = _across_days(kind, new, list(old.values()))
+    winners, conflicts, days_apart = _across_days(kind, new, list(old.values()))
     touched = sorted(fresh.keys() | days_apart)
     untouched = {day: path for day, path in old.items() if day not in set(touched)}
     link_days(untouched, kind, draft)
@@ -60,14 +62,16 @@ def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path
         inside = pl.col("time").is_between(batch[0] * DAY_MS, (batch[-1] + 1) * DAY_MS, closed="left")
         rows = pl.scan_parquet(files).filter(inside).collect()
         rows = rows.join(winners, on="event_id", how="anti")
-        rows = _deduplicated(pl.concat([rows, winners.filter(inside)]))
+        rows, others = _deduplicated(pl.concat([rows, winners.filter(inside)]))
+        conflicts += others
         write_days(draft, kind, rows)
         total += len(rows)
-    return total
+    return total, conflicts
 
 
-def _across_days(kind: str, new: list[Path], old: list[Path]) -> tuple[pl.DataFrame, set[int]]:
-    """The row that stays of each event_id found on several days, and all the days it was found on.
+def _across_days(kind: str, new: list[Path], old: list[Path]) -> tuple[pl.DataFrame, int, set[int]]:
+    """The row that stays of each event_id found on several days, how many others say something else, and all the days
+    it was found on.
 
     Ids are compared by hash first, and of the log only those that come again: its own are each there once.
     """
@@ -79,21 +83,23 @@ def _across_days(kind: str, new: list[Path], old: list[Path]) -> tuple[pl.DataFr
         found = pl.concat([fresh, again]).unique()
     repeated = found.filter(pl.col("hash").is_duplicated())
     if repeated.is_empty():
-        return empty(kind), set()
+        return empty(kind), 0, set()
     files = [*new, *old]
     several = repeated["hash"].unique().implode()
     rows = pl.scan_parquet(files).filter(_HASH.is_in(several)).select(*COLUMNS[kind]).collect()
-    return _deduplicated(rows), set(repeated["day"])
+    return *_deduplicated(rows), set(repeated["day"])
 
 
-def _deduplicated(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of each event_id the row with the smallest (received, content)."""
+def _deduplicated(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Of each event_id the row with the smallest (received, content), and how many others have another content."""
     twice = rows["event_id"].is_duplicated()
     if not twice.any():
-        return rows
-    repeated = rows.filter(twice).with_columns(_content=pl.struct(rows.columns).struct.json_encode())
+        return rows, 0
+    told = pl.struct(name for name in rows.columns if name != "received")  # which does not say what happened
+    repeated = rows.filter(twice).with_columns(_content=told.struct.json_encode())
     first = repeated.sort("event_id", "received", "_content").unique("event_id", keep="first")
-    return pl.concat([rows.filter(~twice), first.drop("_content")])
+    kept = repeated.select("event_id", "_content").join(first.select("event_id", _kept="_content"), on="event_id")
+    return pl.concat([rows.filter(~twice), first.drop("_content")]), int((kept["_content"] != kept["_kept"]).sum())
 
 
 def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:

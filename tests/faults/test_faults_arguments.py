@@ -105,7 +105,7 @@ def test_a_training_that_cannot_be_is_refused(
 
 def test_a_log_without_events_trains_a_bundle_that_says_what_was_left_out(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(b"")
-    assert podium("ingest", "podium", tmp_path / "events.jsonl", "--out", tmp_path / "log", "--json").code == 0
+    check_refused(podium("ingest", "podium", tmp_path / "events.jsonl", "--out", tmp_path / "log"), "at least one row")
     done = podium("train", "--logs", tmp_path / "log", "--out", tmp_path / "bundles", "--json")
     assert done.code == 0, done.err
     left_out = {step["name"] for step in json.loads(done.out)["steps"] if step["left_out"]}
@@ -152,7 +152,8 @@ def test_an_evaluation_that_cannot_be_is_refused(
 @pytest.mark.parametrize("rows", [[], [{"event_id": "u", "type": "user", "time": 1_767_600_000_000, "user_id": "a"}]])
 def test_a_log_that_asks_nothing_cannot_be_evaluated(rows: list[object], shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_bytes(jsonl(*rows))
-    assert podium("ingest", "podium", tmp_path / "events.jsonl", "--out", tmp_path / "log", "--json").code == 0
+    done = podium("ingest", "podium", tmp_path / "events.jsonl", "--out", tmp_path / "log", "--json")
+    assert done.code == (0 if rows else 2), done.err
     args = ("--bundle", shop.bundle, "--logs", tmp_path / "log", "--out", tmp_path / "report", "--json")
     check_refused(podium("evaluate", *args), "log")
 

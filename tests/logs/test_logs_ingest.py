@@ -101,7 +101,7 @@ def test_a_duplicate_on_another_day_leaves_the_one_received_first(tmp_path: Path
     ingest(None, [write(tmp_path / "late.jsonl", [click("a", NOW + 40 * DAY, "late")])], tmp_path / "log")
     report = ingest(None, [write(tmp_path / "early.jsonl", [click("a", NOW, "early")])], tmp_path / "log")
     assert Log.open(tmp_path / "log").frame("feedback")["item_id"].to_list() == ["early"]
-    assert report.duplicates == {"feedback": 1}
+    assert (report.duplicates, report.conflicts) == ({"feedback": 0}, {"feedback": 1})
 
 
 EVENTS = st.builds(
@@ -139,16 +139,24 @@ def test_any_order_any_batches_and_repeats_give_equal_bytes(
 
 @settings(max_examples=25, deadline=None)
 @given(rows=st.lists(EVENTS | BAD, min_size=1, max_size=15))
-def test_every_row_is_accepted_quarantined_or_a_duplicate(
+def test_every_row_is_accepted_quarantined_a_duplicate_or_a_conflict(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any] | str]
 ) -> None:
     folder = tmp_path_factory.mktemp("count")
     report = ingest("podium", [write(folder / "rows.jsonl", rows)], folder / "log")
     assert report.read == len(rows)
-    assert report.read == sum(report.accepted.values()) + report.quarantined + sum(report.duplicates.values())
+    assert report.read == report.known + report.quarantined
+    kept = {row["event_id"]: row for row in rows if isinstance(row, dict)}
+    assert sum(report.conflicts.values()) >= sum(
+        len({json.dumps(row) for row in rows if _named(row, n)}) - 1 for n in kept
+    )
     assert report.quarantined == sum(isinstance(row, str) for row in rows)
     distinct = {row["event_id"] for row in rows if isinstance(row, dict)}
     assert sum(report.accepted.values()) == len(distinct)
+
+
+def _named(row: dict[str, Any] | str, name: str) -> bool:
+    return isinstance(row, dict) and row["event_id"] == name
 
 
 def test_units_of_a_file_cover_each_line_once_with_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

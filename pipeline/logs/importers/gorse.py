@@ -16,10 +16,13 @@ from pipeline.logs.decode import Chunk
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact
 from pipeline.logs.importers.records import (
     Actions,
+    Id,
+    Mended,
     Stamp,
     batches,
     dumps,
     first_record,
+    ident,
     moment,
     refuse,
     short,
@@ -32,14 +35,14 @@ _COUNTED = ("cart", "purchase")
 
 class _Feedback(Struct, rename="pascal"):
     feedback_type: str
-    user_id: str
-    item_id: str
+    user_id: Id
+    item_id: Id
     timestamp: Stamp
     value: float = 0.0
 
 
 class _Item(Struct, rename="pascal"):
-    item_id: str
+    item_id: Id
     is_hidden: bool = False
     categories: list[str] | None = None
     timestamp: Stamp = None
@@ -48,7 +51,7 @@ class _Item(Struct, rename="pascal"):
 
 
 class _User(Struct, rename="pascal"):
-    user_id: str
+    user_id: Id
     labels: Any = None
     comment: str | None = None
 
@@ -90,7 +93,7 @@ def _known(raw: bytes, moments: Moments) -> int | None:
         return None
 
 
-def _translate(actions: Actions, moments: Moments, earliest: int, raw: bytes) -> dict[str, Any]:
+def _translate(actions: Actions, moments: Moments, earliest: int, raw: bytes, _: Mended) -> dict[str, Any]:
     raw.decode()
     names = _FIELDS.decode(raw)
     if "FeedbackType" in names:
@@ -101,16 +104,16 @@ def _translate(actions: Actions, moments: Moments, earliest: int, raw: bytes) ->
         user = _USER.decode(raw)
         about = _attributes(user.labels) | ({"comment": user.comment} if user.comment else {})
         event = {"event_id": short("user", raw.decode()), "type": "user", "time": earliest}
-        return event | {"user_id": user.user_id, "attributes": about}
+        return event | {"user_id": ident(user.user_id, "UserId"), "attributes": about}
     raise refuse("ItemId", "must have an ItemId, a UserId, or both and a FeedbackType")
 
 
 def _told(feedback: _Feedback, actions: Actions, moments: Moments) -> dict[str, Any]:
     time = moment(moments, feedback.timestamp, "Timestamp")
     action = actions.action(feedback.feedback_type, feedback.value)
-    key = (feedback.feedback_type, feedback.user_id, feedback.item_id, time)
-    event = {"event_id": short("feedback", *key), "type": "feedback", "time": time, "user_id": feedback.user_id}
-    event |= {"item_id": feedback.item_id, "action": action}
+    user, item = ident(feedback.user_id, "UserId"), ident(feedback.item_id, "ItemId")
+    key = short("feedback", feedback.feedback_type, user, item, time)
+    event = {"event_id": key, "type": "feedback", "time": time, "user_id": user, "item_id": item, "action": action}
     # Gorse adds up the values of repeated feedback: of what is bought they are how many.
     if action in _COUNTED and feedback.value >= 1 and feedback.value.is_integer():
         event["quantity"] = int(feedback.value)
@@ -127,7 +130,7 @@ def _item(item: _Item, raw: bytes, moments: Moments, earliest: int) -> dict[str,
         "event_id": short("item", raw.decode()),
         "type": "item",
         "time": time,
-        "item_id": item.item_id,
+        "item_id": ident(item.item_id, "ItemId"),
         "title": item.comment or None,
         "category": categories[:1],
         "tags": list(dict.fromkeys(tags)),

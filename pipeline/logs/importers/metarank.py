@@ -5,22 +5,31 @@ Field names that the log knows (title, text, category, brand, price, tags, query
 to `attributes` or `context`.
 """
 
-import gzip
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from pipeline.logs.decode import Chunk
-from pipeline.logs.importers.base import Importer, Options, Sources, always_exact, files
-from pipeline.logs.importers.records import Stamp, moment, translated
+from pipeline.logs.importers.base import Importer, Options, Sources, always_exact
+from pipeline.logs.importers.records import (
+    Id,
+    Mended,
+    Stamp,
+    batches,
+    dumps,
+    first_record,
+    ident,
+    moment,
+    perhaps,
+    price,
+    refuse,
+    translated,
+)
 from pipeline.logs.moments import Moments
 
-_LINES = 50_000
 _ITEM_TEXTS = ("title", "text", "brand", "currency", "region")
 
 
@@ -30,12 +39,12 @@ class _Field(Struct):
 
 
 class _Ranked(Struct):
-    id: str
+    id: Id
     relevancy: float | None = None
 
 
 class _Base(Struct, kw_only=True, tag_field="event"):
-    id: str
+    id: Id
     timestamp: Stamp
     fields: list[_Field] = []
 
@@ -44,84 +53,79 @@ class _Base(Struct, kw_only=True, tag_field="event"):
 
 
 class _Item(_Base, kw_only=True, tag="item"):
-    item: str
+    item: Id
 
 
 class _User(_Base, kw_only=True, tag="user"):
-    user: str
+    user: Id
 
 
 class _Ranking(_Base, kw_only=True, tag="ranking"):
-    user: str | None = None
-    session: str | None = None
+    user: Id | None = None
+    session: Id | None = None
     items: list[_Ranked]
 
 
 class _Interaction(_Base, kw_only=True, tag="interaction"):
-    user: str | None = None
-    session: str | None = None
-    item: str
+    user: Id | None = None
+    session: Id | None = None
+    item: Id
     type: str
-    ranking: str | None = None
+    ranking: Id | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Item | _User | _Ranking | _Interaction)
 
 
 def recognises(sources: Sources) -> bool:
-    found = _logs(sources)
-    return bool(found) and all(_is_metarank(path) for path in found)
-
-
-def _logs(sources: Sources) -> list[Path]:
-    return [path for path in files(sources) if path.name.endswith((".jsonl", ".json", ".jsonl.gz", ".json.gz"))]
-
-
-def _is_metarank(path: Path) -> bool:
-    try:
-        first = msgspec.json.decode(next(_lines(path), b""))
-    except (msgspec.DecodeError, OSError, EOFError):
-        return False
-    return isinstance(first, dict) and "event" in first and "event_id" not in first
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        yield from file
+    found = dumps(sources)
+    return bool(found) and all("event" in (names := first_record(path)) and "event_id" not in names for path in found)
 
 
 def chunks(sources: Sources, _: Options, moments: Moments) -> Iterator[Chunk]:
-    for path in _logs(sources):
-        lines = _lines(path)
-        while batch := [line.rstrip(b"\r\n") for line in islice(lines, _LINES)]:
-            yield translated(list(enumerate(batch, start=1)), len(batch), str(path), partial(_translate, moments))
+    for path in dumps(sources):
+        for records, lines in batches(path):
+            yield translated(records, lines, str(path), partial(_translate, moments))
 
 
-def _translate(moments: Moments, line: bytes) -> dict[str, Any]:
+def _translate(moments: Moments, line: bytes, mended: Mended) -> dict[str, Any]:
+    line.decode()
     event = _DECODER.decode(line)
-    base = {"event_id": event.id, "time": moment(moments, event.timestamp, "timestamp")}
+    base = {"event_id": ident(event.id, "id"), "time": moment(moments, event.timestamp, "timestamp")}
     fields = event.named()
     if isinstance(event, _Item):
-        return base | {"type": "item", "item_id": event.item} | _item(fields)
+        return base | {"type": "item", "item_id": ident(event.item, "item")} | _item(fields, mended)
     if isinstance(event, _User):
-        return base | {"type": "user", "user_id": event.user, "attributes": fields}
-    who = {"user_id": event.user or None, "session_id": event.session or None}
+        return base | {"type": "user", "user_id": ident(event.user, "user"), "attributes": fields}
+    who = {"user_id": perhaps(event.user, "user"), "session_id": perhaps(event.session, "session")}
     if isinstance(event, _Ranking):
-        shown = [{"item_id": r.id, "position": i, "score": r.relevancy} for i, r in enumerate(event.items)]
-        query = fields.pop("query", None)
-        page = {"request_id": event.id, "surface": "recommend" if query is None else "search", "items": shown}
-        return base | {"type": "impression", "query": query, "context": fields} | who | page
-    told = {"item_id": event.item, "action": event.type, "request_id": event.ranking or None}
-    return base | {"type": "feedback"} | who | told
+        shown = [
+            {"item_id": ident(ranked.id, f"items[{place}].id"), "position": place, "score": ranked.relevancy}
+            for place, ranked in enumerate(event.items)
+        ]
+        query = _query(fields.pop("query", None))
+        where = {"request_id": base["event_id"], "surface": "recommend" if query is None else "search"}
+        return base | {"type": "impression", "query": query, "context": fields, "items": shown} | who | where
+    told = {"item_id": ident(event.item, "item"), "action": event.type}
+    return base | {"type": "feedback", "request_id": perhaps(event.ranking, "ranking")} | who | told
 
 
-def _item(fields: dict[str, Any]) -> dict[str, Any]:
+def _query(value: object) -> str | None:
+    """What was searched for: a number is the text it was typed as."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise refuse("fields.query", "must be a text")
+
+
+def _item(fields: dict[str, Any], mended: Mended) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for name in _ITEM_TEXTS:
         if isinstance(fields.get(name), str):
             known[name] = fields.pop(name)
-    if isinstance(fields.get("price"), int | float):
-        known["price"] = fields.pop("price")
+    if "price" in fields:
+        known["price"] = price(fields.pop("price"), mended)
     for name in ("category", "tags"):
         value = fields.get(name)
         if isinstance(value, str):

@@ -5,13 +5,15 @@ names its list (`{"Cursor": ..., "Items": [...]}`), one page a line or one a fil
 """
 
 import gzip
+import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from typing import IO, Any, Final
@@ -21,13 +23,16 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.decode import Chunk, decode_lines, explain, raw_text
+from pipeline.logs.importers import cells
 from pipeline.logs.importers.base import Sources, files
 from pipeline.logs.moments import Moments
 from pipeline.logs.validate import Reject
 
 Record = tuple[int, bytes]  # line (or place in the array) from 1, JSON text
 Stamp = int | float | str | None
-Translate = Callable[[bytes], dict[str, Any]]
+Id = str | int | float  # as another system spells one
+Mended = list[str]  # of one record: why a field was left out that it can do without
+Translate = Callable[[bytes, Mended], dict[str, Any]]
 
 _BATCH: Final = 50_000
 _ENDINGS: Final = tuple(name + gz for name in (".json", ".jsonl", ".ndjson") for gz in ("", ".gz"))
@@ -119,14 +124,16 @@ def _unfold(text: bytes) -> list[bytes]:
 def translated(records: list[Record], lines: int, place: str, translate: Translate) -> Chunk:
     """Each record in our words, then decoded and checked as our own; refused ones keep their own line and text.
 
-    translate: raises msgspec.ValidationError for a record that cannot be an event.
+    translate: raises msgspec.ValidationError for a record that cannot be an event, and tells what it left out.
     """
     ours: list[bytes] = []
     rejects: list[Reject] = []
-    for number, raw in records:
+    mended: list[Mended] = [[] for _ in records]
+    for (number, raw), left_out in zip(records, mended, strict=True):
         try:
-            ours.append(msgspec.json.encode(translate(raw)))
+            ours.append(msgspec.json.encode(translate(raw, left_out)))
         except _BAD as error:
+            left_out.clear()
             rejects.append(Reject(place, number, *explain(error), raw_text(raw)))
             ours.append(b"")
     chunk = decode_lines(b"\n".join(ours) + b"\n", place)
@@ -134,13 +141,15 @@ def translated(records: list[Record], lines: int, place: str, translate: Transla
     frames = {k: frame.with_columns(line=numbers.gather(frame["line"] - 1)) for k, frame in chunk.frames.items()}
     for reject in chunk.rejects:
         number, raw = records[reject.line - 1]
+        mended[reject.line - 1].clear()
         rejects.append(replace(reject, line=number, raw=raw_text(raw)))
 
     def text(wanted: Sequence[int]) -> list[bytes]:
         by_line = dict(records)
         return [by_line[line] for line in wanted]
 
-    return Chunk(place, frames, sorted(rejects, key=lambda reject: reject.line), lines, text, chunk.mended)
+    counts = Counter(chain.from_iterable(mended)) + Counter(chunk.mended)
+    return Chunk(place, frames, sorted(rejects, key=lambda reject: reject.line), lines, text, counts)
 
 
 def refuse(field: str, reason: str) -> msgspec.ValidationError:
@@ -156,11 +165,36 @@ def moment(moments: Moments, stamp: Stamp, field: str) -> int:
         raise refuse(field, str(error)) from None
 
 
+def ident(name: Id, field: str) -> str:
+    """An id as it is spelled. Raises msgspec.ValidationError for a number that may be spelled otherwise elsewhere."""
+    if isinstance(name, float):
+        raise refuse(field, "must be a text or a whole number: 10.0 may be 10 elsewhere")
+    return str(name)
+
+
+def perhaps(name: Id | None, field: str) -> str | None:
+    """An id, where there is one."""
+    return None if name is None else ident(name, field) or None
+
+
+def price(value: object, mended: Mended) -> float | None:
+    """A price as a number or as text; None, which is told, for what is none."""
+    read = value
+    if isinstance(value, str):
+        read = float(value) if _PLAIN.fullmatch(value) else cells.numbers(pl.Series([value])).item()
+    if isinstance(read, int | float) and not isinstance(read, bool) and 0 <= read < math.inf:
+        return float(read)
+    if value is not None:
+        mended.append("price: must be a number of at least 0")
+    return None
+
+
 def short(kind: str, *parts: object) -> str:
     """An event_id of fixed length, the same for the same parts."""
     return f"{kind}:{blake2b(msgspec.json.encode(parts), digest_size=16).hexdigest()}"
 
 
+_PLAIN: Final = re.compile(r"\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _COMPARE: Final = {">=": ge, "<=": le, "==": eq, ">": gt, "<": lt}
 _RULE: Final = re.compile(r"([^<>=]+)(?:(>=|<=|==|>|<)(-?\d+(?:\.\d+)?))?")
 _USUAL: Final = {

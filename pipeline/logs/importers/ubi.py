@@ -18,13 +18,18 @@ from msgspec import Struct
 from pipeline.logs.decode import Chunk
 from pipeline.logs.events import COLUMNS
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact
+from pipeline.logs.importers.positions import OPTION, counting
 from pipeline.logs.importers.records import (
     Actions,
+    Id,
+    Mended,
     Stamp,
     batches,
     dumps,
     first_record,
+    ident,
     moment,
+    perhaps,
     refuse,
     short,
     translated,
@@ -32,20 +37,22 @@ from pipeline.logs.importers.records import (
 from pipeline.logs.importers.tables import chunk
 from pipeline.logs.moments import Moments
 
-Id = str | int
-
 
 class _Who(Struct, kw_only=True):
     timestamp: Stamp
-    client_id: str | None = None
-    user_id: str | None = None
-    session_id: str | None = None
-    user_query: str | None = None
+    client_id: Id | None = None
+    user_id: Id | None = None
+    session_id: Id | None = None
+    user_query: str | int | None = None
+
+    @property
+    def query(self) -> str | None:
+        return None if self.user_query in {None, ""} else str(self.user_query)
 
 
 class _Query(_Who, kw_only=True):
-    query_id: str
-    query_response_id: str | None = None
+    query_id: Id
+    query_response_id: Any = None
     query_response_hit_ids: list[Id] | None = None
     query_response_objects_ids: list[Id] | None = None  # its name before 1.0
     query_attributes: dict[str, Any] | None = None
@@ -53,20 +60,8 @@ class _Query(_Who, kw_only=True):
 
     @property
     def hits(self) -> list[str]:
-        return [str(hit) for hit in self.query_response_hit_ids or self.query_response_objects_ids or ()]
-
-
-class _Ordinal(Struct):
-    index: int
-
-
-class _Position(Struct):
-    ordinal: int | _Ordinal | None = None
-
-    @property
-    def place(self) -> int | None:
-        """From 1."""
-        return self.ordinal.index if isinstance(self.ordinal, _Ordinal) else self.ordinal
+        found = self.query_response_hit_ids or self.query_response_objects_ids or ()
+        return [ident(hit, "query_response_hit_ids") for hit in found]
 
 
 class _Object(Struct):
@@ -75,13 +70,22 @@ class _Object(Struct):
 
 class _Attributes(Struct):
     object: _Object | None = None
-    position: _Position | None = None
-    session_id: str | None = None
+    position: Any = None
+    session_id: Id | None = None
+
+    @property
+    def place(self) -> int | None:
+        """The ordinal as its client counts, from 0 or from 1; None where it tells none."""
+        told = self.position.get("ordinal") if isinstance(self.position, dict) else None
+        told = told.get("index") if isinstance(told, dict) else told
+        if isinstance(told, str) and told.isascii() and told.isdigit():
+            return int(told[:9])
+        return told if type(told) is int and 0 <= told < 10**9 else None
 
 
 class _Event(_Who, kw_only=True):
     action_name: str
-    query_id: str | None = None
+    query_id: Id | None = None
     event_attributes: _Attributes | None = None
 
 
@@ -114,7 +118,8 @@ def _is_ubi(fields: dict[str, msgspec.Raw]) -> bool:
 
 
 def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chunk]:
-    paths, actions = dumps(sources), Actions.of(options)
+    actions = Actions.of({name: value for name, value in options.items() if name != OPTION})
+    paths, first = dumps(sources), counting(options)
     answered = {request for path in paths for request in _answered(path)}
     for path in paths:
         before, seen = 0, list[_Row]()
@@ -126,7 +131,10 @@ def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chu
                     seen.append(row)
             before += lines
         if seen:
-            yield chunk(path, "impression", _pages(pl.DataFrame(seen, schema=_SEEN, orient="row")))
+            views = pl.DataFrame(seen, schema=_SEEN, orient="row")
+            least = min(1, int(str(views["position"].min()))) if first is None else first
+            views = views.with_columns(pl.col("position") - least).filter(pl.col("position") >= 0)
+            yield chunk(path, "impression", _pages(views))
 
 
 def _source(raw: bytes) -> tuple[bytes, str]:
@@ -137,7 +145,7 @@ def _source(raw: bytes) -> tuple[bytes, str]:
     return bytes(fields["_source"]), msgspec.json.decode(fields.get("_id", msgspec.Raw(b'""')), type=str)
 
 
-def _translate(actions: Actions, moments: Moments, raw: bytes) -> dict[str, Any]:
+def _translate(actions: Actions, moments: Moments, raw: bytes, _: Mended) -> dict[str, Any]:
     raw.decode()
     record, key = _source(raw)
     if "action_name" in _FIELDS.decode(record):
@@ -145,23 +153,23 @@ def _translate(actions: Actions, moments: Moments, raw: bytes) -> dict[str, Any]
     return _impression(_QUERY.decode(record), moments)
 
 
-def _who(record: _Who, session: str | None = None) -> dict[str, Any]:
+def _who(record: _Who, session: Id | None = None) -> dict[str, Any]:
     """A client is a browser: without an account it is who we know."""
-    user = record.user_id or record.client_id or None
-    return {"user_id": user, "session_id": record.session_id or session or None}
+    user = perhaps(record.user_id, "user_id") or perhaps(record.client_id, "client_id")
+    return {"user_id": user, "session_id": perhaps(record.session_id or session, "session_id")}
 
 
 def _impression(query: _Query, moments: Moments) -> dict[str, Any]:
     if not query.hits:
         raise refuse("query_response_hit_ids", "is required: a search without hits showed no page")
-    about = query.query_attributes or {}
+    about, request = query.query_attributes or {}, ident(query.query_id, "query_id")
     return {
-        "event_id": short("query", query.query_id, query.query_response_id),
+        "event_id": short("query", request, query.query_response_id),
         "type": "impression",
         "time": moment(moments, query.timestamp, "timestamp"),
-        "request_id": query.query_id,
-        "surface": _surface(query.user_query),
-        "query": query.user_query or None,
+        "request_id": request,
+        "surface": "search" if query.query else "recommend",
+        "query": query.query,
         "context": about | ({"application": query.application} if query.application else {}),
         "items": [{"item_id": hit, "position": place} for place, hit in enumerate(query.hits)],
     } | _who(query)
@@ -175,15 +183,11 @@ def _feedback(event: _Event, actions: Actions, moments: Moments, key: str) -> di
         "event_id": short("event", key),
         "type": "feedback",
         "time": moment(moments, event.timestamp, "timestamp"),
-        "request_id": event.query_id or None,
-        "item_id": str(about.object.object_id),
+        "request_id": perhaps(event.query_id, "query_id"),
+        "item_id": ident(about.object.object_id, "event_attributes.object.object_id"),
         "action": actions.action(event.action_name),
-        "query": event.user_query or None,
+        "query": event.query,
     } | _who(event, about.session_id)
-
-
-def _surface(query: str | None) -> str:
-    return "search" if query else "recommend"
 
 
 def _answered(path: Path) -> Iterator[str]:
@@ -193,7 +197,7 @@ def _answered(path: Path) -> Iterator[str]:
             with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
                 record, _ = _source(raw)
                 if b"query_response" in record and (query := _QUERY.decode(record)).hits:
-                    yield query.query_id
+                    yield ident(query.query_id, "query_id")
 
 
 def _seen(line: int, raw: bytes, actions: Actions, moments: Moments) -> "_Row | None":
@@ -201,14 +205,14 @@ def _seen(line: int, raw: bytes, actions: Actions, moments: Moments) -> "_Row | 
     with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
         event = _EVENT.decode(_source(raw)[0])
         about = event.event_attributes
-        if not event.query_id or about is None or about.object is None or about.position is None:
+        if event.query_id is None or about is None or about.object is None:
             return None
-        place = about.position.place
-        if place is None or place < 1 or actions.action(event.action_name) != "view":
+        place = about.place
+        if place is None or actions.action(event.action_name) != "view":
             return None
-        time, item = moment(moments, event.timestamp, "timestamp"), str(about.object.object_id)
-        who = _who(event, about.session_id)
-        return line, time, event.query_id, item, place - 1, who["user_id"], who["session_id"], event.user_query or None
+        time, item = moment(moments, event.timestamp, "timestamp"), ident(about.object.object_id, "object_id")
+        who, request = _who(event, about.session_id), ident(event.query_id, "query_id")
+        return line, time, request, item, place, who["user_id"], who["session_id"], event.query
     return None
 
 
