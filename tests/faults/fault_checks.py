@@ -89,10 +89,12 @@ def check_refused(outcome: Outcome, *words: str) -> None:
         assert word in outcome.sentence, f"{word!r} is not in {outcome.sentence!r}"
 
 
-def check_quarantined(outcome: Outcome, log: Path, line: int, field: str, reason: str) -> None:
-    """Exit code 0, and the one bad row stands in the log's quarantine with its line, field and reason."""
+def check_quarantined(outcome: Outcome, log: Path, line: int, field: str, reason: str, *, alone: bool = False) -> None:
+    """Exit code 0, or 2 where there was nothing else; the one bad row stands in the log's quarantine with its line,
+    field and reason."""
     assert "Traceback" not in outcome.err, outcome.err
-    assert outcome.code == 0, f"exit code {outcome.code}: {outcome.err}"
+    assert outcome.code == (2 if alone else 0), f"exit code {outcome.code}: {outcome.err}"
+    assert outcome.out, outcome.err
     assert json.loads(outcome.out)["quarantined"] == 1, outcome.out
     (row,) = (json.loads(text) for path in log.glob("quarantine/*.jsonl") for text in path.read_text().splitlines())
     assert (row["line"], row["field"]) == (line, field), row

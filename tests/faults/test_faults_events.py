@@ -245,7 +245,7 @@ def check_table(case: str, folder: Path) -> None:
     path = folder / "events.parquet"
     path.write_bytes(parquet(pl.DataFrame(ROW | changes)))
     done = podium("ingest", "podium", path, "--out", folder / "log", "--json")
-    check_quarantined(done, folder / "log", 1, field, reason)
+    check_quarantined(done, folder / "log", 1, field, reason, alone=True)
 
 
 @pytest.mark.parametrize("case", COLUMNS)
@@ -277,7 +277,9 @@ def test_a_file_without_events_is_a_log_without_events(tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
     events.write_bytes(b"")
     done = podium("ingest", "podium", events, "--out", tmp_path / "log", "--strict", "--json")
-    assert (done.code, json.loads(done.out)["read"]) == (0, 0), done.err
+    check_refused(done, "rows", "at least one row")
+    assert json.loads(done.out)["read"] == 0
+    assert (tmp_path / "log" / "manifest.json").is_file()
 
 
 def test_a_byte_order_mark_does_not_cost_the_first_event(tmp_path: Path) -> None:
