@@ -81,11 +81,12 @@ def finite(value: object) -> object:
     return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write beside and rename, synced: a reader sees the old file or the new one."""
+def write_json(path: Path, value: object, *, private: bool = False) -> None:
+    """Write beside and rename, synced: a reader sees the old file or the new one. private: only the owner."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with draft.open("x", encoding="utf-8") as stream:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o666)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(finite(value), stream, indent=1, sort_keys=True, allow_nan=False)
             stream.write("\n")
             stream.flush()

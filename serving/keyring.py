@@ -159,7 +159,7 @@ def _stamp(path: Path) -> object:
 
 
 def _write(path: Path, keys: Sequence[Key]) -> None:
-    write_json(path.resolve(), [asdict(key) for key in keys])
+    write_json(path.resolve(), [asdict(key) for key in keys], private=True)
 
 
 @contextmanager
