@@ -164,9 +164,20 @@ def test_other_encodings_and_separators_are_named_by_options(tmp_path: Path) -> 
     assert read.rows("feedback", "user_id") == [("José",)]
 
 
+def test_a_file_without_a_header_or_with_quotes_for_letters_is_read_as_options_say(tmp_path: Path) -> None:
+    data = f'a\t"x" y\t{MS}\nb\t"z\t{MS}\nc\tw\n'.encode()
+    read = Read(tmp_path, data, CLICKS | {"columns": "u,i,t", "quotes": "none", "separator": "tab"})
+    assert (sorted(read.rows("feedback", "user_id", "item_id")), read.refused) == (
+        [("a", '"x" y'), ("b", '"z')],
+        [(3, "row")],
+    )
+
+
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
+        (b"a,b\n", {"columns": "u,,t"}, "--option columns: the names of the columns, each once"),
+        (b"a,b\n", {"quotes": "double"}, "--option quotes: `none`"),
         (b"", {}, "a line of column names, and rows; it is empty"),
         (b"\n \n", {}, "it is empty"),
         (b"PK\x03\x04etc", {}, "this is a workbook or an archive: export it as text"),

@@ -2,9 +2,10 @@
 
 `--option user_id=uid --option item_id=sku --option time=ts --option constant.action=click`: a field is read from the
 column named, `constant.` gives every row the same value, and a field that is not named is read from the column of its
-own name. `type` is the event type (default feedback); `separator`, `encoding` and `decimal` say of a file what its
-beginning does not. Items, users and judgments without a time hold since before everything. Impressions come one shown
-item a row. `subject=none` says that nobody is known: each request, or row without one, is a session of its own.
+own name. `type` is the event type (default feedback); `separator`, `encoding`, `decimal`, `quotes=none` and `columns`
+say of a file what its beginning does not. Items, users and judgments without a time hold since before everything.
+Impressions come one shown item a row. `subject=none` says that nobody is known: each request, or row without one, is a
+session of its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,8 @@ from pipeline.logs.moments import Moments
 from pipeline.logs.validate import is_object
 
 _CONSTANT: Final = "constant."
-_OTHERS: Final = ("type", "subject", "unit", "zone", "dates", "separator", "encoding", "decimal", POSITIONS)
+_OF_FILES: Final = ("separator", "encoding", "decimal", "quotes", "columns")
+_OTHERS: Final = ("type", "subject", "unit", "zone", "dates", *_OF_FILES, POSITIONS)
 _SEPARATORS: Final = {"tab": "\t", "comma": ",", "semicolon": ";", "bar": "|"}
 _OBJECTS: Final = ("attributes", "filters", "context")
 _SUBJECT: Final = ("user_id", "session_id")
@@ -148,14 +150,21 @@ def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chu
 
 
 def _dialect(given: dict[str, str]) -> tuple[Dialect, Decimal | None]:
-    separator, encoding, decimal = (given.pop(name, None) for name in ("separator", "encoding", "decimal"))
+    separator, encoding, decimal, quotes, names = (given.pop(name, None) for name in _OF_FILES)
     separator = _SEPARATORS.get(separator or "", separator)
     if separator is not None and (len(separator.encode()) != 1 or separator in '"\r\n'):
         ways = f"one character, or {', '.join(_SEPARATORS)}"
         raise InputError("--option separator", ways, received=separator)
     if decimal not in (None, ".", ","):
         raise InputError("--option decimal", "`.` or `,`: what begins the fraction of a number", received=decimal)
-    return Dialect(separator, encoding), cast("Decimal | None", decimal)
+    if quotes not in (None, "none"):
+        raise InputError("--option quotes", "`none`: a quote is a letter like any other", received=quotes)
+    columns = None if names is None else names.split(",")
+    if columns is not None and (len(set(columns)) < len(columns) or not all(columns)):
+        raise InputError(
+            "--option columns", "the names of the columns, each once, a comma between them", received=names
+        )
+    return Dialect(separator, encoding, columns, quoted=quotes is None), cast("Decimal | None", decimal)
 
 
 def _typed(table: Table, kind: str, moments: Moments) -> Table:
