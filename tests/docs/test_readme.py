@@ -5,8 +5,8 @@ import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,7 @@ import pytest
 
 from serving.defaults import defaults
 from tests.e2e.conftest import free_port
+from tests.waiting import soon
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,14 +77,12 @@ def test_the_service_commands_run_and_every_answer_is_an_answer(tmp_path: Path) 
 
 
 def _wait(port: str) -> None:
-    last = time.monotonic() + 60
-    while time.monotonic() < last:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("the service did not get ready")
+    def ready() -> bool:
+        with suppress(httpx.TransportError):  # nobody listens yet
+            return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+        return False
+
+    soon(ready, "the service did not get ready", every=0.1)
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/data.md"])

@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,6 +10,7 @@ import httpx
 import pytest
 
 from tests.shop import Shop, make_shop
+from tests.waiting import soon
 
 PODIUM = [sys.executable, "-c", "from podium import main; main()"]
 
@@ -43,11 +43,10 @@ def service(*arguments: str) -> Iterator[str]:
 
 
 def _wait(url: str, running: "subprocess.Popen[bytes]") -> None:
-    last = time.monotonic() + 60
-    while time.monotonic() < last:
+    def ready() -> bool:
         assert running.poll() is None, "the service ended"
         with suppress(httpx.TransportError):  # nobody listens yet
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the service did not get ready")
+            return httpx.get(f"{url}/readyz").status_code == 200
+        return False
+
+    soon(ready, "the service did not get ready", every=0.1)

@@ -1,7 +1,6 @@
 """Two processes over one root: what one is told, the other knows; what one forgets, the other does not remember."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -9,15 +8,7 @@ import pytest
 
 from tests.e2e.conftest import service
 from tests.shop import Shop
-
-PATIENCE = 2.0  # seconds; it takes a twentieth of that on a machine with nothing else to do
-
-
-def soon(fact: Callable[[], bool]) -> float:
-    begun = time.perf_counter()
-    while not fact():
-        assert time.perf_counter() - begun < PATIENCE, "the other worker does not know it"
-    return time.perf_counter() - begun
+from tests.waiting import soon
 
 
 def event(name: str, **fields: object) -> dict[str, object]:

@@ -68,14 +68,15 @@ def call(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calle
     from serving.app import create_app
     from serving.engine import Engine
     from serving.keyring import add_key, new_key
-    from serving.settings import Settings
+    from serving.settings import ServingConfig, Settings
 
     root = tmp_path_factory.mktemp("root")
     secrets = {}
     for scope, scopes in {"read": ["read"], "write": ["read", "write"], "admin": ["admin"]}.items():
         secrets[scope], key = new_key(scope, scopes)
         add_key(root / "keys.json", key)
-    settings = Settings(root=root, bundles=shop.bundles)
+    patient = ServingConfig(deadline_ms=600_000)  # however busy the machine
+    settings = Settings(root=root, bundles=shop.bundles, serving=patient)
     app = create_app(lambda: Engine(shop.bundle), settings)
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield Caller(client, secrets)

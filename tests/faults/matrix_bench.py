@@ -14,7 +14,7 @@ from pipeline.logs.partitions import MANIFEST
 from pipeline.logs.read import Log
 from serving.app import create_app
 from serving.engine import Engine
-from serving.settings import Settings
+from serving.settings import ServingConfig, Settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette would rather have a client that is not packaged yet
@@ -139,7 +139,9 @@ class Bench:
         """A service over the bundle, one request of each kind and an event; what it answered, as JSON by path."""
         self("train")
         try:
-            app = create_app(lambda: Engine(self.root / "bundles"), Settings(root=self.root / "tenant"))
+            patient = ServingConfig(deadline_ms=600_000)  # however busy the machine
+            settings = Settings(root=self.root / "tenant", serving=patient)
+            app = create_app(lambda: Engine(self.root / "bundles"), settings)
             with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
                 answers = {path: client.post(path, json=body) for path, body in ASKED.items()}
                 answers["/v1/suggest"] = client.get("/v1/suggest?placement=complete&prefix=re")

@@ -25,6 +25,7 @@ AT_THE_MACHINE = {
     "client": ("127.0.0.1", 50_000),
     "raise_server_exceptions": False,
 }
+PATIENT = {"deadline_ms": 600_000, "explored_seconds": 60.0}
 CATALOGUE = [f"i{n:03d}" for n in range(250)]
 
 
@@ -132,8 +133,9 @@ class FakeEngine:
         return ["ann", "bob"][:limit]
 
 
-def settings(root: Path, **given: object) -> Settings:
-    return Settings.model_validate({"root": root, **given})
+def settings(root: Path, serving: Mapping[str, object] | None = None, **given: object) -> Settings:
+    """Of a service that a crowded machine does not make turn anybody away."""
+    return Settings.model_validate({"root": root, "serving": PATIENT | dict(serving or {}), **given})
 
 
 @contextmanager

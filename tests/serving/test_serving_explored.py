@@ -11,7 +11,6 @@ from serving_fakes import FakeEngine, TestClient, calling, settings
 
 from pipeline.logs.storage.database import DiskFullError
 from pipeline.logs.store import StoreFullError
-from serving.settings import ServingConfig
 
 BODY = {"query": "shoe", "user_id": "ann", "page_size": 2}
 
@@ -30,8 +29,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def client(engine: FakeEngine, tmp_path: Path) -> Iterator[TestClient]:
-    chosen = settings(tmp_path, serving=ServingConfig(explored_seconds=0.05))
-    with calling(engine, chosen) as client:
+    with calling(engine, settings(tmp_path)) as client:
         yield client
 
 
@@ -46,6 +44,9 @@ def fail(client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception |
             future.set_exception(error)
         return future
 
+    impressions = client.app.state.service.impressions
+    write = impressions.write
+    monkeypatch.setattr(impressions, "write", lambda row, _: write(row, 0.01))  # nobody waits for what never comes
     monkeypatch.setattr(client.app.state.service.store, "submit", submit)
 
 

@@ -29,6 +29,7 @@ from serving.ports import Slate
 from serving.run import export
 from serving.slates import Kept, Slates
 from tests.shop import Shop
+from tests.waiting import soon
 
 ODD = (
     "org/9", "a//b", "/x",
@@ -60,8 +61,7 @@ def shelf(tiny_shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         listening.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        while not server.started:
-            time.sleep(0.01)
+        soon(lambda: server.started, "the service did not start")
         with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60) as client:
             yield Shelf(client, root)
         server.should_exit = True

@@ -11,6 +11,7 @@ from serving_fakes import FakeEngine, TestClient, calling, feedback, settings
 from pipeline.logs.events import COLUMNS
 from pipeline.logs.watch.config import WatchConfig
 from serving.joins import Joins, told
+from tests.waiting import soon
 
 NOW = 1_700_000_000.0
 MS = int(NOW * 1000)
@@ -155,9 +156,12 @@ def test_the_service_knows_the_pages_posted_and_its_own(client: TestClient) -> N
         feedback(f"c{n}", request_id=name, time=moment) for n, name in enumerate((answer["request_id"], "theirs"))
     ]
     client.post("/v1/events", json=[page, *clicks])
-    said = client.get("/metrics").text
-    assert 'podium_feedback_named_total{page="known"} 2.0' in said
-    assert 'podium_watch_alarm{rate="join_rate"} 0.0' in said
+
+    def joined() -> bool:  # our own page is written after it was answered, and a click waits for it
+        return 'podium_feedback_named_total{page="known"} 2.0' in client.get("/metrics").text
+
+    soon(joined, "a click did not find its page")
+    assert 'podium_watch_alarm{rate="join_rate"} 0.0' in client.get("/metrics").text
 
 
 def test_a_replay_whose_times_are_the_callers_watches_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from serving_fakes import FakeEngine, TestClient, calling, feedback, settings
 from serving.lanes import Lanes
 from serving.limits import Gate
 from serving.problems import Problem
+from tests.waiting import soon
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_replay_turns_nobody_away_for_time() -> None:
 
 @pytest.mark.parametrize("replay", [False, True])
 def test_an_overloaded_service_turns_away_and_counts(tmp_path: Path, replay: bool) -> None:
-    with calling(FakeEngine(), settings(tmp_path, replay=replay)) as client:
+    with calling(FakeEngine(), settings(tmp_path, {"deadline_ms": 1_000}, replay=replay)) as client:
         queue = client.app.state.service._gate
         queue._mean, queue.inside = 1.0, 3
         answers = [
@@ -163,8 +164,7 @@ def test_events_do_not_wait_behind_searches(client: TestClient, engine: FakeEngi
     service.follower.learn = lambda: (learn(), done.append("learn"))
 
     def go_on() -> None:
-        while not service._thread._learning:  # until the post waits for the engine
-            time.sleep(0.01)
+        soon(lambda: service._thread._learning)  # until the post waits for the engine
         go.set()
 
     Thread(target=go_on, daemon=True).start()

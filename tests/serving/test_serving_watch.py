@@ -1,7 +1,6 @@
 """A worker learns within moments what others did, at next to no cost while they do nothing; ticks come in time."""
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -15,17 +14,9 @@ from pipeline.features.ticks import SEAL_MS, TICK_MS
 from serving.telemetry import Metrics
 from serving.ticker import LEAD_MS, Ticker
 from serving.watch import Watch
+from tests.waiting import PATIENCE, soon
 
 RULE = {"id": "r", "action": "pin", "item_ids": ["i042"], "position": 0}
-
-
-def soon(fact: Callable[[], bool], seconds: float = 5.0) -> float:
-    """Seconds until it holds; at most a moment where nobody else needs the machine."""
-    begun = time.perf_counter()
-    while not fact():
-        assert time.perf_counter() - begun < seconds, "it did not happen"
-        os.sched_yield()
-    return time.perf_counter() - begun
 
 
 def test_what_one_worker_is_told_every_other_knows_without_being_asked(tmp_path: Path) -> None:
@@ -83,7 +74,7 @@ def test_looking_does_nothing_while_nothing_changes(tmp_path: Path) -> None:
 
     watch = Watch(look, lambda: changes.append(len(looks)), 0.001, lambda: None)
     watch.start()
-    assert enough.wait(10)
+    assert enough.wait(PATIENCE)
     watch.stop()
     assert changes == [1, 10]
 
@@ -96,7 +87,7 @@ def test_a_look_that_fails_is_counted_and_tried_again() -> None:
 
     watch = Watch(look, lambda: None, 0.001, failed.set)
     watch.start()
-    assert failed.wait(10)
+    assert failed.wait(PATIENCE)
     watch.stop()
 
 
