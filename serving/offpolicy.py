@@ -147,9 +147,11 @@ def read_ranks(path: Path, mode: str) -> pl.DataFrame:
     """
     table = pl.read_parquet(path) if path.suffix == ".parquet" and path.is_file() else None
     if table is not None and "mode" in table.columns:
+        modes = table["mode"].unique().sort().to_list()
         table = table.filter(pl.col("mode") == mode)
         if table.is_empty():
-            raise InputError("--mode", "a mode that the run holds", place=str(path), received=mode)
+            held = ", ".join(modes) or "none: it has no row"
+            raise InputError("--mode", f"a mode that the run holds: {held}", place=str(path), received=mode)
     listing = read_run(path if table is None else table)
     rows = listing.frame.sort("query_id", "score", "item_id", descending=[False, True, False])
     twice = rows.filter(pl.struct("query_id", "item_id").is_duplicated()).head(1)

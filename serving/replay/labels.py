@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Array, Ints, Mask
 
+_FEW = 4_000_000  # comparisons that are faster made than avoided
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -64,7 +66,12 @@ class Labels:
         inside = (self.row >= first) & (self.row < first + len(item)) & (self.item >= 0)
         found = np.zeros(len(self.row), dtype=np.bool_)
         places = np.flatnonzero(inside)
-        found[places] = (item[self.row[places] - first] == self.item[places, None]).any(axis=1)
+        row, wanted = self.row[places] - first, self.item[places]
+        if len(places) * item.shape[1] <= _FEW:
+            found[places] = (item[row] == wanted[:, None]).any(axis=1)
+            return found
+        there, width = item >= 0, int(max(item.max(), wanted.max())) + 1
+        found[places] = np.isin(row * width + wanted, np.nonzero(there)[0] * width + item[there])
         return found
 
 

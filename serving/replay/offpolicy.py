@@ -22,7 +22,7 @@ from serving.replay.requests import Shown, Task, first_logged
 MODES: Final = ("rank", "funnel")
 OWN: Final = "podium"
 _EVEN = 1e-9  # marginals that differ by less are those of a uniform order
-_ROWS_AT_ONCE = 2048
+_CELLS_AT_ONCE = 50_000_000  # pairs of a wanted and a listed place
 _COMPLETE = 0.99  # of the first k places, to have a model's value
 _READ = ("request_id", "page", "time", "event_id", "explored", "order", "items", "user_id", "session_id")
 Ints = NDArray[np.int64]
@@ -134,8 +134,9 @@ def places(wanted: Ints, lists: NDArray[Any]) -> Ints:
     out = np.zeros(wanted.shape, dtype=np.int64)
     if not lists.shape[1]:
         return out
-    for start in range(0, len(wanted), _ROWS_AT_ONCE):
-        some = slice(start, start + _ROWS_AT_ONCE)
+    at_once = max(1, _CELLS_AT_ONCE // max(1, wanted.shape[1] * lists.shape[1]))
+    for start in range(0, len(wanted), at_once):
+        some = slice(start, start + at_once)
         same = wanted[some, :, None] == lists[some, None, :]
         out[some] = np.where(same.any(axis=2) & (wanted[some] >= 0), same.argmax(axis=2) + 1, 0)
     return out

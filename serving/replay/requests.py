@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.batch import Mask
 from pipeline.catalogue import Catalogue
+from pipeline.errors import InputError
 from pipeline.features.ids import key_column
 from pipeline.filters import Filters, parse_filters
 from pipeline.logs.attribution import outcomes_known
@@ -22,6 +23,7 @@ from pipeline.values import plain_texts
 from serving.ports import Ask
 from serving.replay.labels import Labels, spread
 
+MOST_CELLS = 50_000_000  # requests times their most items: the lists of all systems lie side by side in memory
 REQUESTS = ("request_id", "page", "time", "subject", "query", "surface", "arm", "order", "outcomes")
 
 
@@ -117,6 +119,7 @@ def with_candidates(mode: str, pages: pl.DataFrame, cells: pl.DataFrame, asking:
     (null = 0), sorted by row and item_id.
     """
     size = np.bincount(cells["row"].to_numpy(), minlength=len(pages)).astype(np.int64)
+    _check_size(len(pages), int(size.max(initial=0)))
     item = asking.catalogue.dense(cells["item_id"])
     shown = Shown(
         spread(item, size, -1).astype(np.int32), spread(cells["position"].to_numpy(), size, -1).astype(np.int64)
@@ -124,6 +127,15 @@ def with_candidates(mode: str, pages: pl.DataFrame, cells: pl.DataFrame, asking:
     brought = cells.group_by("row", maintain_order=True).agg("item_id")
     lists: list[list[str]] = pages.join(brought, on="row", how="left", maintain_order="left")["item_id"].to_list()
     return Task(mode, pages.select(REQUESTS), asks_of(pages, asking, lists), _labels(pages, cells, asking), shown)
+
+
+def _check_size(requests: int, items: int) -> None:
+    if requests * items > MOST_CELLS:
+        fit = MOST_CELLS // items
+        raise InputError(
+            "--sample",
+            f"at most {fit} requests: these {requests} bring up to {items} items each, too much to hold",
+        )
 
 
 def funnel_task(impressions: pl.DataFrame, outcomes: pl.DataFrame, gains: Mapping[str, float], asking: Asking) -> Task:

@@ -50,11 +50,11 @@ ASKED: dict[str, object] = {
 }
 GATE = """
 [minimum]
-"rank.ndcg@10" = 0.0
+"MODE.ndcg@10" = 0.0
 [difference]
-"rank.ndcg@10" = { mean = -1.0, low = -1.0 }
+"MODE.ndcg@10" = { mean = -1.0, low = -1.0 }
 [slices]
-metrics = ["rank.ndcg@10"]
+metrics = ["MODE.ndcg@10"]
 dimensions = ["surface", "user"]
 allowed_drop = 0.5
 """
@@ -101,7 +101,10 @@ class Bench:
         return self._evaluated("report")
 
     def _gate(self) -> Outcome:
-        (self.root / "gate.toml").write_text(GATE)
+        self("evaluate")
+        report = self.root / "report/report.json"
+        mode = next(iter(json.loads(report.read_text())["modes"])) if report.exists() else "rank"
+        (self.root / "gate.toml").write_text(GATE.replace("MODE", mode))
         bundles = self.root / "bundles"
         return self._evaluated("gated", "--baseline", bundles, "--gate", self.root / "gate.toml")
 

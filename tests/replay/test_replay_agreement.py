@@ -1,11 +1,21 @@
 """How alike two orders are: figures a reader can redo, and what holds for any two orders."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.replay.agreement import kendall_tau, other_first, overlap, places_in, rank_biased_overlap, reordered
+from serving.replay.agreement import (
+    inversions,
+    kendall_tau,
+    other_first,
+    overlap,
+    places_in,
+    rank_biased_overlap,
+    reordered,
+)
 
 ORDERS = st.lists(st.permutations(range(6)), min_size=1, max_size=4)
 
@@ -71,3 +81,21 @@ def test_agreement_is_symmetric_and_full_only_with_oneself(one: list[list[int]],
         assert (measure(a, b) <= 1 + 1e-9).all()
     assert (rank_biased_overlap(a, b) >= 0).all()
     assert overlap(a, b, 6) == pytest.approx(np.ones(size))
+
+
+@given(st.lists(st.lists(st.integers(0, 40), max_size=12), max_size=5))
+def test_inversions_are_the_pairs_that_stand_the_other_way_round(rows: list[list[int]]) -> None:
+    row = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
+    value = np.array([value for each in rows for value in each], dtype=np.int64)
+    paper = [sum(a > b for i, a in enumerate(each) for b in each[i + 1 :]) for each in rows]
+    assert inversions(row, value, len(rows)).tolist() == paper
+
+
+def test_lists_of_12_000_items_are_compared_without_holding_their_pairs() -> None:
+    item = np.tile(np.arange(12_000, dtype=np.int32), (20, 1))
+    tracemalloc.start()
+    tau = kendall_tau(item, item[:, ::-1])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert tau.tolist() == [-1.0] * 20
+    assert most < 200e6  # the pairs of one list alone are 144 million

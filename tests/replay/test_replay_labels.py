@@ -1,5 +1,7 @@
 """Labels are pairs; whole slates are looked up at once."""
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,3 +45,16 @@ def test_head_torso_and_tail_hold_a_third_of_all_showings_each() -> None:
     assert parts["head"].tolist() == [True, False, False, False, False]
     assert parts["torso"].tolist() == [False, False, False, True, False]
     assert parts["tail"].tolist() == [False, True, True, False, True]
+
+
+def test_a_list_of_12_000_relevant_items_is_looked_through_without_comparing_all_with_all() -> None:
+    size, requests = 12_000, 4
+    item = np.random.default_rng(0).permuted(np.tile(np.arange(size, dtype=np.int32), (requests, 1)), axis=1)
+    row = np.repeat(np.arange(requests), size)
+    labels = Labels(requests, row, np.tile(np.arange(size, dtype=np.int32), requests), np.ones(requests * size))
+    tracemalloc.start()
+    found = labels.among(np.where(item % 3 == 0, -1, item))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(found, labels.item % 3 != 0)
+    assert most < 50e6

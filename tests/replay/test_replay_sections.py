@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.logs.read import Log
-from serving.replay import run
+from serving.replay import requests, run
 from serving.replay.page import document
 from serving.replay.page.diversity import diversity_section
 from serving.replay.sections import Sections
@@ -77,3 +77,13 @@ def test_where_all_pages_show_one_item_the_whole_catalogue_is_still_asked(
     found = run.evaluate(engine_of({"item": market.items()}), log, run.EvaluateOptions(), tmp_path / "out")
     assert set(found.modes) == {"funnel"}
     assert found.left_out == {"one_item_pages": 1}
+
+
+def test_more_lists_than_memory_holds_are_refused_with_the_sample_that_fits(
+    engine_of: Engines, write_log: Callable[..., Log], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "MOST_CELLS", 100)
+    log, engine = write_log(market.log()), engine_of({"item": market.items()})
+    with pytest.raises(InputError, match="--sample: at most 33 requests: these 240 bring up to 3 items each"):
+        run.evaluate(engine, log, run.EvaluateOptions(), tmp_path / "out")
+    run.evaluate(engine, log, run.EvaluateOptions(sample=33), tmp_path / "out")
