@@ -126,7 +126,9 @@ _ON_PAGES: Final = "counts of the query and item as of the tick"
 _REQUEST: Final = {
     "query_ctr": Described("clicks over showings for this query, drawn to `ctr`", _RATE, _NO_QUERY, _ON_PAGES),
     "query_log_shown": Described("showings for this query", _LOG, _NO_QUERY, _ON_PAGES),
-    "query_log_positive": Described("positive actions for this query", _LOG, _NO_QUERY, _ON_PAGES),
+    "query_log_positive": Described(
+        "positive actions for this query, also those that name it and no page", _LOG, _NO_QUERY, _ON_PAGES
+    ),
     "query_log_asked": Described(
         "how often the query was asked", _LOG, _NO_QUERY, "counts of the query as of the tick"
     ),

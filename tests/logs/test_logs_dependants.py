@@ -336,3 +336,61 @@ def test_a_column_of_clicks_follows_its_refused_page(tmp_path: Path) -> None:
     assert read.rows("feedback", "item_id") == [("a",)]
     assert {field for _, _, field, _ in read.refused} >= {"user_id", "request_id"}
     assert all("its page was refused" in reason for *_, field, reason in read.refused if field == "request_id")
+
+
+# other systems' pages
+
+
+def metarank(kind: str, name: str, **changes: object) -> dict[str, Any]:
+    return {"event": kind, "id": name, "timestamp": T0, "user": "u", "fields": []} | changes
+
+
+def test_what_metarank_tells_of_a_ranking_that_is_refused_is_counted(tmp_path: Path) -> None:
+    events = [
+        metarank("ranking", "late", timestamp="never", items=[{"id": "a"}]),
+        metarank("ranking", "empty", items=[]),
+        metarank("ranking", "good", items=[{"id": "a"}]),
+        *(metarank("interaction", f"i{n}", item="a", type="click", ranking=n) for n in ("late", "empty", "good", "x")),
+    ]
+    read = Read(tmp_path, "metarank", {"events.jsonl": "\n".join(map(json.dumps, events))})
+    assert read.report.accepted == {"impression": 1, "feedback": 4}
+    assert (read.report.quarantined, read.report.orphans) == (2, 2)
+
+
+def ubi(number: int, item: str, ordinal: int, **changes: object) -> dict[str, Any]:
+    about = {"object": {"object_id": item}, "position": {"ordinal": ordinal}}
+    told = {"action_name": "impression", "query_id": "q", "client_id": "c", "timestamp": T0 + number}
+    return told | {"event_attributes": about} | changes
+
+
+def test_what_ubi_tells_of_a_query_that_is_refused_is_counted(tmp_path: Path) -> None:
+    query = {"query_id": "q1", "timestamp": "never", "user_query": "tea", "query_response_hit_ids": ["a"]}
+    told = ubi(1, "a", 1, action_name="click", query_id="q1"), ubi(2, "a", 1, action_name="click", query_id="q2")
+    read = Read(tmp_path, "ubi", {"ubi.jsonl": "\n".join(map(json.dumps, [query, *told]))})
+    assert (read.report.accepted, read.report.orphans) == ({"feedback": 2}, 1)
+
+
+@pytest.mark.parametrize(
+    ("ordinals", "options", "wanted", "noted"),
+    [
+        ([1, 2], {}, [0, 1], 0),
+        ([0, 1], {}, [0, 1], 0),
+        ([3, 4], {}, [2, 3], 2),
+        ([3, 4], {"positions": "0"}, [3, 4], 0),
+        ([0, 2], {"positions": "1"}, [1], 1),
+    ],
+)
+def test_ordinals_of_ubi_count_from_what_the_file_counts_from(
+    ordinals: list[int], options: dict[str, str], wanted: list[int], noted: int, tmp_path: Path
+) -> None:
+    seen = [ubi(n, f"i{n}", ordinal) for n, ordinal in enumerate(ordinals)]
+    read = Read(tmp_path, "ubi", {"ubi.jsonl": "\n".join(map(json.dumps, seen))}, **options)
+    assert [place for page in read.shown() for _, place in page] == wanted
+    assert sum(read.report.mended.values()) == noted
+
+
+def test_the_place_of_an_item_on_an_answered_page_says_it_for_the_file_as_well(tmp_path: Path) -> None:
+    query = {"query_id": "q1", "timestamp": T0, "client_id": "c", "user_query": "t", "query_response_hit_ids": ["a"]}
+    seen = [ubi(1, "a", 0, query_id="q1"), ubi(2, "b", 1), ubi(3, "c", 2)]
+    read = Read(tmp_path, "ubi", {"ubi.jsonl": "\n".join(map(json.dumps, [query, *seen]))})
+    assert sorted(read.shown()) == [[("a", 0)], [("b", 1), ("c", 2)]]

@@ -74,6 +74,12 @@ class _Interaction(_Base, kw_only=True, tag="interaction"):
     ranking: Id | None = None
 
 
+class _Named(Struct):
+    event: str
+    id: Id
+
+
+_NAMED = msgspec.json.Decoder(_Named)
 _DECODER = msgspec.json.Decoder(_Item | _User | _Ranking | _Interaction)
 
 
@@ -85,7 +91,12 @@ def recognises(sources: Sources) -> bool:
 def chunks(sources: Sources, _: Options, moments: Moments) -> Iterator[Chunk]:
     for path in dumps(sources):
         for records, lines in batches(path):
-            yield translated(records, lines, str(path), partial(_translate, moments))
+            yield translated(records, lines, str(path), partial(_translate, moments), _page)
+
+
+def _page(line: bytes) -> str | None:
+    named = _NAMED.decode(line)
+    return ident(named.id, "id") if named.event == "ranking" else None
 
 
 def _translate(moments: Moments, line: bytes, mended: Mended) -> dict[str, Any]:

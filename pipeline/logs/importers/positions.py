@@ -33,23 +33,34 @@ def counted_from_zero(table: Table, first: int | None = None, page: Sequence[str
     least = 0 if first is None else first
     low = pl.when(pl.col("position") < least).then(pl.lit(f"must be {least} or more"))
     table = table.refusing("position", table.frame.select(low).to_series())
-    position = table.frame["position"]
-    smallest = position.min()
-    if first is None and isinstance(smallest, int):
-        first = min(smallest, 1)
-        doubt = _doubt(table.frame, smallest, page)
-        table = table.mending(*doubt) if doubt else table
-    return table.having(table.frame.with_columns(position - (first or 0)))
+    smallest = table.frame["position"].min()
+    if not isinstance(smallest, int):
+        return table  # no row is left
+    frame, doubts = from_zero(table.frame, first, smallest, page)
+    for reason, rows in doubts.items():
+        table = table.mending(reason, rows)
+    return table.having(frame)
 
 
-def _doubt(frame: pl.DataFrame, smallest: int, page: Sequence[str]) -> tuple[str, int] | None:
-    """What speaks against counting as the smallest position says, and for how many rows."""
+def from_zero(
+    frame: pl.DataFrame, first: int | None, smallest: int, page: Sequence[str]
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows with `position` from 0, and what speaks against it, with how many rows; first, page: as above.
+
+    smallest: the file's smallest position.
+    """
+    doubts = _doubts(frame, smallest, page) if first is None else {}
+    begin = min(smallest, 1) if first is None else first
+    return frame.with_columns(pl.col("position") - begin), doubts
+
+
+def _doubts(frame: pl.DataFrame, smallest: int, page: Sequence[str]) -> dict[str, int]:
     if smallest > 1:
         said = f"position: the smallest is {smallest}; taken as counted from 1 (--option {OPTION}=0 if not)"
-        return said, len(frame)
+        return {said: len(frame)}
     if smallest == 1 or not page:
-        return None
-    late = frame.select((pl.col("position").min().over(page) == 1).sum()).item()
-    if not late:
-        return None
-    return f"position: counted from 0, on a page that begins with 1 (--option {OPTION}=1 if not)", int(late)
+        return {}
+    late = int(frame.select((pl.col("position").min().over(page) == 1).sum()).item())
+    return (
+        {f"position: counted from 0, on a page that begins with 1 (--option {OPTION}=1 if not)": late} if late else {}
+    )

@@ -33,6 +33,7 @@ Stamp = int | float | str | None
 Id = str | int | float  # as another system spells one
 Mended = list[str]  # of one record: why a field was left out that it can do without
 Translate = Callable[[bytes, Mended], dict[str, Any]]
+PageOf = Callable[[bytes], str | None]
 
 _BATCH: Final = 50_000
 _ENDINGS: Final = tuple(name + gz for name in (".json", ".jsonl", ".ndjson") for gz in ("", ".gz"))
@@ -121,10 +122,16 @@ def _unfold(text: bytes) -> list[bytes]:
     return [text] if name is None else list(map(bytes, _LIST.decode(fields[name])))
 
 
-def translated(records: list[Record], lines: int, place: str, translate: Translate) -> Chunk:
+def no_page(_: bytes) -> str | None:
+    """The system logs no pages."""
+    return None
+
+
+def translated(records: list[Record], lines: int, place: str, translate: Translate, page_of: PageOf = no_page) -> Chunk:
     """Each record in our words, then decoded and checked as our own; refused ones keep their own line and text.
 
     translate: raises msgspec.ValidationError for a record that cannot be an event, and tells what it left out.
+    page_of: the request of a record that is a page, as far as it can be read.
     """
     ours: list[bytes] = []
     rejects: list[Reject] = []
@@ -134,7 +141,10 @@ def translated(records: list[Record], lines: int, place: str, translate: Transla
             ours.append(msgspec.json.encode(translate(raw, left_out)))
         except _BAD as error:
             left_out.clear()
-            rejects.append(Reject(place, number, *explain(error), raw_text(raw)))
+            page = None
+            with suppress(*_BAD):
+                page = page_of(raw)
+            rejects.append(Reject(place, number, *explain(error), raw_text(raw), page))
             ours.append(b"")
     chunk = decode_lines(b"\n".join(ours) + b"\n", place)
     numbers = pl.Series([number for number, _ in records], dtype=pl.Int64)

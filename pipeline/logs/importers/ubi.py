@@ -7,6 +7,7 @@ becomes feedback on it, its `query_id` the request. The log of a client alone kn
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from msgspec import Struct
 from pipeline.logs.decode import Chunk
 from pipeline.logs.events import COLUMNS
 from pipeline.logs.importers.base import Importer, Options, Sources, always_exact
-from pipeline.logs.importers.positions import OPTION, counting
+from pipeline.logs.importers.positions import OPTION, counting, from_zero
 from pipeline.logs.importers.records import (
     Actions,
     Id,
@@ -93,6 +94,7 @@ _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _QUERY, _EVENT = msgspec.json.Decoder(_Query), msgspec.json.Decoder(_Event)
 _OF_QUERY = {"query_response_hit_ids", "query_response_objects_ids", "query_response_id", "user_query"}
 _Row = tuple[int, int, str, str, int, str | None, str | None, str | None]
+_FAR = 2**31  # beyond every place
 _SEEN = {
     "line": pl.Int64(),
     "time": pl.Int64(),
@@ -122,19 +124,30 @@ def chunks(sources: Sources, options: Options, moments: Moments) -> Iterator[Chu
     paths, first = dumps(sources), counting(options)
     answered = {request for path in paths for request in _answered(path)}
     for path in paths:
-        before, seen = 0, list[_Row]()
+        before, smallest, seen = 0, _FAR, list[_Row]()
         for records, lines in batches(path):
-            yield translated(records, lines, str(path), partial(_translate, actions, moments))
+            yield translated(records, lines, str(path), partial(_translate, actions, moments), _page)
             for number, raw in records:
                 row = _seen(before + number, raw, actions, moments)
-                if row is not None and row[2] not in answered:
-                    seen.append(row)
+                if row is not None:
+                    smallest = min(smallest, row[4])
+                    seen += [row] if row[2] not in answered else []
             before += lines
         if seen:
             views = pl.DataFrame(seen, schema=_SEEN, orient="row")
-            least = min(1, int(str(views["position"].min()))) if first is None else first
-            views = views.with_columns(pl.col("position") - least).filter(pl.col("position") >= 0)
-            yield chunk(path, "impression", _pages(views))
+            views, doubts = from_zero(views, first, smallest, ("request_id",))
+            placed = views.filter(pl.col("position") >= 0)
+            if len(placed) < len(views):
+                doubts |= {f"position: must be {first} or more": len(views) - len(placed)}
+            made = chunk(path, "impression", _pages(placed))
+            yield replace(made, mended={**made.mended, **doubts})
+
+
+def _page(raw: bytes) -> str | None:
+    fields = _FIELDS.decode(_source(raw)[0])
+    if "action_name" in fields or "query_id" not in fields:
+        return None
+    return ident(msgspec.json.decode(fields["query_id"], type=Id), "query_id")
 
 
 def _source(raw: bytes) -> tuple[bytes, str]:
