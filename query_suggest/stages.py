@@ -43,8 +43,9 @@ class Correct:
     writes: frozenset[str] = frozenset({"request.corrected"})
 
     def run(self, batch: Batch) -> Batch:
-        corrected = [self.speller.correct(query) if query else "" for query in batch.request("normalised")]
-        return batch.with_requests(corrected=np.array(corrected, dtype=object))
+        queries = batch.request("normalised").tolist()
+        mended = {query: self.speller.correct(query) if query else "" for query in set(queries)}
+        return batch.with_requests(corrected=np.array([mended[query] for query in queries], dtype=object))
 
 
 @dataclass(frozen=True, slots=True)

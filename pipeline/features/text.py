@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
@@ -67,6 +68,7 @@ def tokens(text: str) -> list[str]:
     return [singular(word) for word in _TOKEN.findall(text.casefold())]
 
 
+@lru_cache(1 << 16)  # a catalogue says few words many times
 def singular(word: str) -> str:
     """The S-stemmer (Harman, 1991): plural endings only, so that different words stay different."""
     if len(word) < 4 or not word.endswith("s"):
