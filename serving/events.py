@@ -68,6 +68,12 @@ def read_posts(
     ]
 
 
+def warm_up() -> None:
+    """Read an event for the first time, which brings libraries that take a second, before somebody waits for it."""
+    page = {"event_id": "w", "type": "impression", "time": 0, "request_id": "w", "surface": "w", "user_id": "w"}
+    read_posted(msgspec.json.encode({**page, "items": [{"item_id": "w", "position": 0}]}), 1, None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """Events one after another, of several posts. By place: rows to keep, what views and clicks name, and why others

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pipeline.logs.moments import Plausible
 from pipeline.logs.store import Appended, EventStore, Forgotten, Row
 from serving.door import Door
-from serving.events import stranger
+from serving.events import stranger, warm_up
 from serving.follow import Follower
 from serving.impressions import Impressions, impression
 from serving.keyring import Key
@@ -66,7 +66,8 @@ class Service:
         self.ready = False
 
     async def start(self) -> None:
-        """Learn what the root holds, answer once to warm up, then be ready."""
+        """Learn what the root holds, read an event and answer once to warm up, then be ready."""
+        await asyncio.to_thread(warm_up)
         await self.on_engine(self.follower.catch_up)
         for query in ("warm up", ""):
             warm = Ask(id="warm-up", time=now_ms(), query=query, surface="search" if query else "recommend")
