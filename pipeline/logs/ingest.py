@@ -130,7 +130,9 @@ def _spilled(
             yield spill(chunk, work, f"{number:08d}")
     except PolarsError as error:
         place = ", ".join(map(str, sources))
-        raise InputError("source", f"{importer.looks_for}, of plain types ({error})", place=place) from error
+        raise InputError(
+            "source", f"{importer.looks_for}, of plain types: text, numbers, times, lists", place=place
+        ) from error
 
 
 def lasting(out: Path, clock: str) -> dict[str, object]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.errors import InputError
 from pipeline.logs.events import SCHEMA, TYPES
 from pipeline.logs.holdout import SIDES, Boundaries, by_last, by_query, by_user, time_boundaries
+from pipeline.logs.importers.tables import is_table, read_table
 from pipeline.logs.merge import link_days
 from pipeline.logs.partitions import (
     DAY_MS,
@@ -185,22 +186,22 @@ def _marked(frames: dict[str, pl.DataFrame], rule: Rule) -> dict[str, pl.Series]
 
 
 def _read_users(path: Path, feedback: pl.DataFrame) -> pl.Series:
-    """The user_ids of a Parquet or CSV file's `user_id` column, or of a text file's lines."""
+    """The user_ids of a table's `user_id` column, or of a text file's lines."""
     if not path.is_file():
         raise InputError("--users", "an existing file", place=str(path))
-    try:
-        if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        elif path.suffix == ".csv":
-            frame = pl.read_csv(path, infer_schema=False)
-        else:
-            lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line]
-            frame = pl.DataFrame({"user_id": lines}, schema={"user_id": pl.String})
-    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        raise InputError("--users", f"Parquet, CSV or a text in UTF-8 ({error})", place=str(path)) from error
-    if "user_id" not in frame.columns:
-        raise InputError("user_id", "a column of that name", place=str(path), received=frame.columns)
-    users = frame["user_id"].cast(pl.String).drop_nulls().unique()
+    if is_table(path):
+        table = read_table(path)
+        table.need("user_id")
+        for reject in table.rejects:
+            raise InputError("--users", f"sound rows; a row {reject.reason}", place=f"{path}, line {reject.line}")
+        told = table.text("user_id").frame["user_id"].drop_nulls()
+    else:
+        try:
+            lines = path.read_bytes().decode().split("\n")
+        except UnicodeDecodeError as error:
+            raise InputError("--users", "Parquet, CSV or a text in UTF-8", place=str(path)) from error
+        told = pl.Series([line.removesuffix("\r") for line in lines if line.strip()], dtype=pl.String)
+    users = told.unique()
     if not feedback["user_id"].is_in(users.implode()).any():
         raise InputError("--users", "ids of users that the log has feedback of", place=str(path))
     return users

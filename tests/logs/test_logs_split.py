@@ -185,6 +185,28 @@ def test_with_users_only_theirs_is_tested_and_the_others_last_validates(
     assert held_out(train) == [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2), ("d", 1)]
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("users.csv", b"user;id\na;1\n", "user_id: a column of that name; there are: id, user"),
+        ("users.csv", b"user_id,n\na,1\nb\n", "line 3: --users: sound rows; a row must have as many cells"),
+        ("users.csv", "user_id\na\n".encode("utf-16"), None),
+        ("users.txt", b"a\r\n\r\n", None),
+        ("users.txt", "é".encode("latin-1"), "--users: Parquet, CSV or a text in UTF-8"),
+    ],
+)
+def test_users_are_read_as_any_table_or_refused_with_the_place(
+    ordered: Path, tmp_path: Path, name: str, data: bytes, message: str | None
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    if message is not None:
+        with pytest.raises(InputError, match=message):
+            split(ordered, tmp_path / "split", "last", users=tmp_path / name)
+        return
+    split(ordered, tmp_path / "split", "last", users=tmp_path / name)
+    assert held_out(sides(tmp_path / "split")[2]) == [("a", 5)]
+
+
 def test_by_query_keeps_a_query_whole_and_feedback_with_its_request(tmp_path: Path) -> None:
     events = [page(hour, f"q{hour % 30}") for hour in range(90)]
     events += [click("u", hour, request_id=f"p{hour}") for hour in range(90)]

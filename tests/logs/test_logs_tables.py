@@ -188,7 +188,7 @@ def test_a_file_without_a_header_or_with_quotes_for_letters_is_read_as_options_s
         (b"u,i,t\na,\x81,1\n", {"encoding": "cp1252"}, "line 2: encoding: text in cp1252 throughout"),
         (b"u,i,t\n", {"separator": "::"}, "--option separator: one character"),
         (b"u,i,t\n", {"decimal": "point"}, "--option decimal: `.` or `,`"),
-        (b"\x1f\x8b broken", {}, "a file that can be read"),
+        (b"\x1f\x8b broken", {}, "a file that can be read whole"),
     ],
 )
 def test_what_is_no_table_is_refused_with_its_fix(

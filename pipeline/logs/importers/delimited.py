@@ -83,7 +83,7 @@ def _parsed(rows: Rows, header: _Header, path: Path, *, quoted: bool) -> pl.Data
             quote_char='"' if quoted else None,
         )
     except PolarsError as error:
-        raise InputError("file", f"rows of {len(schema)} cells ({error})", place=str(path)) from error
+        raise InputError("file", f"rows of {len(schema)} cells, as its header says", place=str(path)) from error
     return frame.with_columns(pl.all().replace("", None)) if quoted and b'""' in text else frame
 
 

@@ -57,7 +57,7 @@ def _unpacked(path: Path, limit: int) -> bytes:
         with path.open("rb") as file:
             return file.read(limit)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError("file", f"a file that can be read ({error})", place=str(path)) from error
+        raise InputError("file", "a file that can be read whole; it is cut off or closed", place=str(path)) from error
 
 
 def _by_zeros(data: bytes) -> str | None:

@@ -122,7 +122,9 @@ class Table:
         try:
             stored = conform(kind, made.frame)
         except PolarsError as error:
-            raise InputError(kind, f"columns of the log's types ({error})", place=str(self.path)) from error
+            odd = [f"{name} is {dtype}" for name, dtype in frame.schema.items() if dtype.is_nested()]
+            ways = "columns of the log's types, lists and objects as in docs/data.md"
+            raise InputError(kind, ways, place=str(self.path), received=", ".join(odd) or None) from error
         chunk = sound(str(self.path), {kind: stored}, list(made.rejects), self.raw, 0, mend=True)
         return replace(chunk, mended=dict(Counter(made.mended) + Counter(chunk.mended)))
 
@@ -236,7 +238,7 @@ def read_table(path: Path, dialect: Dialect = PLAIN, decimal: Decimal | None = N
         try:
             frame = pl.read_parquet(path, glob=False)
         except (PolarsError, OSError) as error:
-            raise InputError("file", f"a readable Parquet file ({error})", place=str(path)) from error
+            raise InputError("file", "a whole Parquet file; this is cut off, or none", place=str(path)) from error
         lines = pl.int_range(1, len(frame) + 1, dtype=pl.Int64, eager=True)
     frame = frame.rename({"line": OWN_LINE}, strict=False)
     return Table(path, frame.with_columns(line=lines), tuple(rejects), decimal=decimal)
