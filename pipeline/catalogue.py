@@ -1,4 +1,4 @@
-"""The items as arrays: dense index, hashed attributes, and a timeline of price and availability.
+"""The items as arrays: dense index and hashed attributes; `pipeline.timeline` says what changes about them.
 
 Dense ids are private to a process: an item of the bundle has its place in UTF-8 order of item ids; live items
 follow in store order. Letters: N items (the unknown one included), L levels of category.
@@ -16,61 +16,35 @@ from numpy.typing import NDArray
 from pipeline.batch import Array, Mask
 from pipeline.features.fields import ItemField
 from pipeline.features.ids import Keys, key, key_column
-from pipeline.logs.events import COLUMNS
+from pipeline.logs.events import COLUMNS, DEFAULTS, empty
+from pipeline.logs.items import FOLDED, folded, standing
 from pipeline.reworded import Reworded, handed_down
 from pipeline.stored import read_table
+from pipeline.timeline import SCHEMA, Cursor, Snapshot, Timeline
 from pipeline.values import attribute_labels
 
 LEVELS = 4
 UNKNOWN = 0  # the dense index that stands for every item nobody has heard of
 NEVER = -(2**62)
-_TIMELINE = {"time": pl.Int64(), "item": pl.Int32(), "available": pl.Boolean(), "price": pl.Float64()}
-_TIMELINE |= {"stated": pl.Int64()}
-_FIELDS = [name for name in COLUMNS["item"] if name not in ("event_id", "received")]
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """What changes about items, in order of time: `[C]` each.
-
-    time: from when on it is known, ms; stated: from when on it is true. A row that came late is known only after it
-    was received, and not at all when a later statement about its item was known by then.
-    """
-
-    time: NDArray[np.int64]
-    item: NDArray[np.int32]
-    available: Mask
-    price: NDArray[np.float64]
-    stated: NDArray[np.int64]
-
-    @classmethod
-    def empty(cls) -> "Timeline":
-        none = np.empty(0, np.int64)
-        return cls(none, none.astype(np.int32), np.empty(0, np.bool_), np.empty(0), none)
-
-    def join(self, other: "Timeline") -> "Timeline":
-        """Both, in whatever parts the rows came."""
-        both = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in _TIMELINE]
-        time, item, stated = both[0], both[1], both[4]
-        order = np.lexsort((stated, time))
-        if (time != stated).any():
-            order = order[_standing(item[order], stated[order])]
-        return Timeline(*(array[order] for array in both))
+_STATED = dict(COLUMNS["item"])
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """rows: the latest description of each item, one row a dense id; timeline: see there.
+    """rows: the latest description of each item, one row a dense id; timeline: see there. partials: of items with
+    partial rows, the rows that count (`pipeline.logs.items.standing`).
 
-    An item the log names but never describes is valid and always available. Dense item UNKNOWN, with the id "" no
-    event can have, is never available: it stands for what a caller names and nobody knows.
+    An item the log names but never describes is valid. Unless those are ignored, it is always available. Dense item
+    UNKNOWN, with the id "" no event can have, is never available: it stands for what a caller names and nobody knows.
     """
 
     rows: pl.DataFrame
     timeline: Timeline
     bundled: int
     bundle_words: Reworded | None = field(default=None, repr=False, compare=False)
-    _cursor: "_Cursor" = field(default_factory=lambda: _Cursor(), repr=False, compare=False)  # noqa: PLW0108 (defined below)
+    partials: pl.DataFrame = field(default_factory=lambda: empty("item"), repr=False, compare=False)
+    ignores: bool = False
+    _cursor: Cursor = field(default_factory=Cursor, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,9 +80,11 @@ class Catalogue:
 
     @cached_property
     def unheard(self) -> Mask:
-        """`[N]`: the unknown item, and live ones that were named but never described."""
+        """`[N]`: the unknown item, and those that were named but never described; of the bundle's only where such are
+        ignored."""
         unheard = self.rows["time"].is_null().to_numpy().copy()
-        unheard[: self.bundled] = False
+        if not self.ignores:
+            unheard[: self.bundled] = False
         unheard[UNKNOWN] = True
         return unheard
 
@@ -189,9 +165,27 @@ class Catalogue:
             self._fields[name] = ItemField.of(self.rows, name)
         return self._fields[name]
 
-    def at(self, time: int) -> "Snapshot":
+    def at(self, time: int) -> Snapshot:
         """Price and availability as of a moment: rows with time <= `time`."""
-        return self._cursor.at(self, time)
+        return self._cursor.at(self.timeline, time, len(self), not self.ignores)
+
+    def ignoring(self, unknown: str) -> "Catalogue":
+        """As configured (`CatalogueConfig.unknown`); where no item is described, all that are named may be shown."""
+        ignores = unknown == "ignore" and len(self.timeline.time) > 0
+        return Catalogue(self.rows, self.timeline, self.bundled, self.bundle_words, self.partials, ignores)
+
+    def place_of(self, item_id: str) -> int | None:
+        """The place of an item that is described and not removed."""
+        place = self.index.get(item_id)
+        if place is None or self.rows["time"][place] is None or self.rows["removed"][place]:
+            return None
+        return place
+
+    def census(self) -> dict[str, int]:
+        """How many items are described, how many are only named, and how many were removed."""
+        removed = int(self.rows["removed"].sum())
+        unknown = self.rows["time"].null_count() - 1
+        return {"described": len(self) - 1 - unknown - removed, "unknown": unknown, "removed": removed}
 
     def extend(self, rows: pl.DataFrame, mentioned: pl.Series | None = None) -> "Catalogue":
         """With more item rows (`COLUMNS["item"]`, sorted by time) and items only mentioned by id.
@@ -200,7 +194,8 @@ class Catalogue:
         """
         if mentioned is not None and not len(rows) and (self.dense(mentioned) >= 0).all():
             return self
-        new = _described(rows)
+        stated = standing(pl.concat([self._stated(rows["item_id"]), rows.select(*_STATED)]))
+        new = _in_order(folded(stated), rows["item_id"])
         if mentioned is not None:
             names = pl.DataFrame({"item_id": mentioned.unique(maintain_order=True)})
             names = names.join(new, on="item_id", how="anti").join(self.rows, on="item_id", how="anti")
@@ -208,21 +203,28 @@ class Catalogue:
         if not len(new):
             return self
         fresh = new.join(self.rows.select("item_id"), on="item_id", how="anti", maintain_order="left")
-        known = self.rows.select("item_id", known="time")
-        changed = (
-            new.join(known, on="item_id").filter((pl.col("time") >= pl.col("known")).fill_null(True)).drop("known")
-        )
+        changed = new.join(self.rows.select("item_id"), on="item_id", how="semi")
         kept = self.rows.update(changed, on="item_id", how="left", include_nulls=True) if len(changed) else self.rows
         place = np.sort(self.dense(changed["item_id"]))
         bundled = place[place < self.bundled]
         reworded = self.reworded.add(bundled, self.rows[bundled], kept[bundled])
         extended = Catalogue(pl.concat([kept, fresh]), self.timeline, self.bundled)
-        timeline = self.timeline.join(_timeline(rows, extended))
-        grown = Catalogue(extended.rows, timeline, self.bundled, reworded)
+        timeline = self.timeline.join(Timeline.of_items(rows, extended.dense(rows["item_id"])))
+        partials = _partials(self.partials.join(stated, on="item_id", how="anti"), stated)
+        grown = Catalogue(extended.rows, timeline, self.bundled, reworded, partials, self.ignores)
         place = np.concatenate([place, np.arange(len(kept), len(grown), dtype=np.int32)])
         own = Catalogue(grown.rows[place], Timeline.empty(), 0)
         grown.__dict__.update(handed_down(self.__dict__, own, len(grown), place))
         return grown
+
+    def _stated(self, item_ids: pl.Series) -> pl.DataFrame:
+        """The rows that count of these items, as in the log; of the plain ones what they come to, as one whole row."""
+        place = self.dense(item_ids.unique(maintain_order=True))
+        plain = self.rows[place[place >= 0]].filter(pl.col("time").is_not_null())
+        partial = self.partials.join(item_ids.unique().to_frame("item_id"), on="item_id", how="semi")
+        plain = plain.join(partial, on="item_id", how="anti")
+        whole = plain.with_columns(received="time", partial=False, cleared=pl.lit(None, _STATED["cleared"]))
+        return pl.concat([whole.select(*_STATED), partial])
 
     def dense(self, item_ids: pl.Series) -> NDArray[np.int32]:
         """The dense index of each id, -1 for unknown ones."""
@@ -235,96 +237,48 @@ class Catalogue:
 
     def save(self, folder: Path) -> None:
         self.rows.write_parquet(folder / "items.parquet")
-        line = self.timeline
-        frame = {name: getattr(line, name) for name in _TIMELINE}
-        pl.DataFrame(frame).write_parquet(folder / "timeline.parquet")
+        self.timeline.table().write_parquet(folder / "timeline.parquet")
+        self.partials.write_parquet(folder / "partials.parquet")
 
     @classmethod
     def open(cls, folder: Path) -> "Catalogue":
         """Raises ArtifactError when the files are not what `save` wrote."""
-        rows = read_table(folder / "items.parquet", {name: COLUMNS["item"][name] for name in _FIELDS})
-        frame = read_table(folder / "timeline.parquet", _TIMELINE)
-        line = Timeline(*(frame[name].to_numpy() for name in _TIMELINE))
-        return cls(rows, line, len(rows))
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """available: `[N]`; price: `[N]`, nan = unknown. Do not write to them."""
-
-    version: int
-    available: Mask
-    price: NDArray[np.float64]
-
-
-class _Cursor:
-    """Remembers the last snapshot, since requests mostly come in order of time."""
-
-    def __init__(self) -> None:
-        self.last: Snapshot | None = None
-
-    def at(self, catalogue: Catalogue, time: int) -> Snapshot:
-        line = catalogue.timeline
-        version = int(np.searchsorted(line.time, time, side="right"))
-        last = self.last
-        if last is not None and last.version == version:
-            return last
-        if last is None or last.version > version:
-            available = np.ones(len(catalogue), dtype=np.bool_)
-            available[line.item] = False
-            available[UNKNOWN] = False
-            last = Snapshot(0, available, np.full(len(catalogue), np.nan))
-        since = slice(last.version, version)
-        available, price = last.available.copy(), last.price.copy()
-        available[line.item[since]] = line.available[since]
-        price[line.item[since]] = line.price[since]
-        self.last = Snapshot(version, available, price)
-        return self.last
+        rows = read_table(folder / "items.parquet", {name: _STATED[name] for name in FOLDED})
+        line = Timeline.of(read_table(folder / "timeline.parquet", SCHEMA))
+        return cls(rows, line, len(rows), partials=read_table(folder / "partials.parquet", _STATED))
 
 
 def build_catalogue(items: pl.DataFrame, mentioned: pl.Series) -> Catalogue:
     """From item rows sorted by time, and every id the log mentions; dense ids in UTF-8 order of item_id."""
-    new = _described(items)
+    stated = standing(items.select(*_STATED))
+    new = folded(stated)
     names = pl.DataFrame({"item_id": pl.concat([mentioned, pl.Series([""])]).unique()})
     names = names.join(new, on="item_id", how="anti")
     rows = pl.concat([new, _undescribed(names["item_id"])]).sort("item_id")
     bare = Catalogue(rows, Timeline.empty(), len(rows))
-    return Catalogue(rows, bare.timeline.join(_timeline(items, bare)), len(rows))
+    line = bare.timeline.join(Timeline.of_items(items, bare.dense(items["item_id"])))
+    return Catalogue(rows, line, len(rows), partials=_partials(items.clear(), stated))
 
 
-def _described(items: pl.DataFrame) -> pl.DataFrame:
-    """The latest row of each item, in order of first appearance."""
-    order = items.select("item_id").unique(keep="first", maintain_order=True)
-    latest = items.select(_FIELDS).unique("item_id", keep="last")
-    return order.join(latest, on="item_id", maintain_order="left").select(_FIELDS)
+def _partials(known: pl.DataFrame, stated: pl.DataFrame) -> pl.DataFrame:
+    """What is known beside rows that count of other items: those of items that partial rows describe."""
+    if not stated["partial"].any():
+        return known
+    partial = stated.filter(pl.col("partial")).select("item_id").unique()
+    return pl.concat([known.select(*_STATED), stated.join(partial, on="item_id", how="semi")])
+
+
+def _in_order(folded: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
+    """The rows in order of first appearance among the ids."""
+    order = item_ids.unique(maintain_order=True).to_frame("item_id")
+    return order.join(folded, on="item_id", maintain_order="left").select(FOLDED)
 
 
 def _undescribed(item_ids: pl.Series) -> pl.DataFrame:
-    schema = {name: kind for name, kind in COLUMNS["item"].items() if name in _FIELDS}
-    empty = pl.DataFrame(schema=schema)
+    blank = pl.DataFrame(schema={name: _STATED[name] for name in FOLDED})
     bare = pl.DataFrame({"item_id": item_ids}, schema={"item_id": pl.String()})
-    return pl.concat([empty, bare], how="diagonal").with_columns(
-        kind=pl.lit("product"), sponsored=pl.lit(False), available=pl.lit(True), attributes=pl.lit("{}")
-    )
-
-
-def _timeline(items: pl.DataFrame, catalogue: Catalogue) -> Timeline:
-    time, received = items["time"].to_numpy(), items["received"].to_numpy()
-    return Timeline(
-        np.where(received <= time, time, received + 1),
-        catalogue.dense(items["item_id"]),
-        items["available"].fill_null(True).to_numpy(),
-        items["price"].cast(pl.Float64).fill_null(float("nan")).to_numpy(),
-        time,
-    )
-
-
-def _standing(item: NDArray[np.int32], stated: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Places, ascending, of the rows before which nothing stated later was known of the same item."""
-    by_item = np.argsort(item, kind="stable")
-    moments, rank = np.unique(stated, return_inverse=True)
-    code = item[by_item].astype(np.int64) * len(moments) + rank[by_item]
-    return np.sort(by_item[code == np.maximum.accumulate(code)])
+    defaults = {name: pl.lit(value) for name, value in DEFAULTS["item"].items() if name in FOLDED}
+    return pl.concat([blank, bare], how="diagonal").with_columns(**defaults)
 
 
 def _codes(column: pl.Series, names: list[str]) -> NDArray[np.int64]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pipeline.batch import Mask
-from pipeline.catalogue import LEVELS, Catalogue, Snapshot
+from pipeline.catalogue import LEVELS, Catalogue
 from pipeline.errors import InputError
 from pipeline.features.ids import Keys, keys
+from pipeline.timeline import Snapshot
 from pipeline.values import attribute_label
 
 Texts = tuple[str, ...]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from pipeline.artifacts import sha256
 from pipeline.batch import Mask
-from pipeline.catalogue import UNKNOWN, Catalogue, Timeline
+from pipeline.catalogue import UNKNOWN, Catalogue
 from pipeline.errors import ArtifactError
 from pipeline.onnx import OnnxModel
 from pipeline.stored import read_array
+from pipeline.timeline import Timeline
 from retrieval.dataset import Asked, Spec, item_bags
 from retrieval.live import Described
 from retrieval.vectors import VectorIndex, extended, open_index

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.catalogue import LEVELS, Catalogue, Timeline
+from pipeline.catalogue import LEVELS, Catalogue
 from pipeline.features.ids import Keys
 from pipeline.features.texts import Texts
 from pipeline.reworded import differing
+from pipeline.timeline import Timeline
 
 Vectors = NDArray[np.float32]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.catalogue import NEVER, Catalogue
 from pipeline.features.ids import Keys, key
+from pipeline.timeline import PRICE
 
 Floats = NDArray[np.float64]
 KINDS: Final = ("product", "content", "ad")
@@ -79,10 +80,12 @@ class Facts:
 def _price_changes(catalogue: Catalogue) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Distinct times; and each change's code (item, place of its time) with its price, sorted by code."""
     line = catalogue.timeline
-    times = np.unique(line.time)
-    codes = line.item.astype(np.int64) * (len(times) + 1) + np.searchsorted(times, line.time, side="right")
+    says = (line.told & PRICE) != 0
+    time, item, price = line.time[says], line.item[says], line.price[says]
+    times = np.unique(time)
+    codes = item.astype(np.int64) * (len(times) + 1) + np.searchsorted(times, time, side="right")
     order = np.argsort(codes, kind="stable")
-    return times, codes[order], line.price[order]
+    return times, codes[order], price[order]
 
 
 class FactsMemory:

@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.logs.events import COLUMNS, SHOWN, SUGGESTED
+from pipeline.logs.events import COLUMNS, SHOWN, SUGGESTED, whole
+from pipeline.logs.items import NAMED
 from pipeline.logs.moments import Plausible, Unit
 from pipeline.logs.validate import TWICE, Reject, problems
 from pipeline.logs.wire import KINDS, AnyEvent, Feedback, Impression, Shown, Suggest, Suggested
@@ -76,7 +77,8 @@ def decode_lines(data: bytes, place: str, unit: Unit | None = None) -> Chunk:
 
     if len(events) != lines:
         rows, events, rejects = _one_by_one(data.split(b"\n"), place)
-    return sound(place, _frames(events, rows, 1_000 if unit == "s" else 1), rejects, raw, lines, mend=True)
+    frames = _named(_frames(events, rows, 1_000 if unit == "s" else 1), raw)
+    return sound(place, frames, rejects, raw, lines, mend=True)
 
 
 def decode_events(body: bytes, place: str = "events") -> Chunk:
@@ -99,8 +101,8 @@ def decode_each(raw: Sequence[bytes], place: str) -> Chunk:
         return [raw[i] for i in wanted]
 
     if len(events) <= _FEW and all(map(_proved, events)):
-        return Chunk(place, _frames(events, rows), rejects, len(raw), text)
-    return sound(place, _frames(events, rows), rejects, text, len(raw))
+        return Chunk(place, _named(_frames(events, rows), text), rejects, len(raw), text)
+    return sound(place, _named(_frames(events, rows), text), rejects, text, len(raw))
 
 
 def _proved(event: AnyEvent) -> bool:
@@ -242,12 +244,28 @@ def _frames(events: Sequence[AnyEvent], rows: Sequence[int], unit: int = 1) -> d
     return {KINDS[kind]: _frame(KINDS[kind], *group, unit) for kind, group in groups.items()}
 
 
+def _named(frames: dict[str, pl.DataFrame], raw: Raw) -> dict[str, pl.DataFrame]:
+    """With the fields that partial rows of items name as null, which the decoder does not tell from those left out."""
+    rows = frames.get("item")
+    if rows is None or not rows["partial"].any():
+        return frames
+    lines = rows.filter("partial")["line"].to_list()
+    told = [[name for name, value in msgspec.json.decode(text).items() if value is None] for text in raw(lines)]
+    nulls = {line: [name for name in NAMED if name in names] or None for line, names in zip(lines, told, strict=True)}
+    cleared = pl.Series("cleared", [nulls.get(line) for line in rows["line"]], dtype=COLUMNS["item"]["cleared"])
+    none = pl.col("cleared").list.contains("attributes").fill_null(value=False)
+    attributes = pl.when(none).then(pl.lit("{}")).otherwise("attributes").alias("attributes")
+    return {**frames, "item": rows.with_columns(cleared).with_columns(attributes)}
+
+
 def _frame(kind: str, events: Sequence[AnyEvent], rows: Sequence[int], unit: int) -> pl.DataFrame:
     columns = [_column(name, dtype, events, unit) for name, dtype in COLUMNS[kind].items()]
-    return pl.DataFrame([*columns, pl.Series("line", rows, dtype=pl.Int64)])
+    return whole(kind, pl.DataFrame([*columns, pl.Series("line", rows, dtype=pl.Int64)]))
 
 
 def _column(name: str, dtype: pl.DataType, events: Sequence[AnyEvent], unit: int) -> pl.Series:
+    if name == "cleared":
+        return pl.Series(name, [None], dtype=dtype).new_from_index(0, len(events))
     if name == "items":
         return _lists(name, SHOWN, [e.items for e in events if isinstance(e, Impression)])
     if name == "shown":

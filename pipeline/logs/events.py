@@ -43,6 +43,9 @@ COLUMNS: Final[dict[str, dict[str, pl.DataType]]] = {
         "attributes": pl.String(),
         "available": pl.Boolean(),
         "vector": pl.List(pl.Float32()),
+        "partial": pl.Boolean(),
+        "removed": pl.Boolean(),
+        "cleared": pl.List(pl.String()),
     },
     "user": _EVENT | {"user_id": pl.String(), "attributes": pl.String()},
     "impression": _EVENT
@@ -83,9 +86,10 @@ TYPES: Final = tuple(COLUMNS)
 HAPPENED: Final = ("impression", "feedback", "suggest")  # what people were shown and did
 KNOWN: Final = ("item", "user", "judgment")  # what holds, since whenever
 
-# What an absent field means. Anything not named here stays null.
+# What an absent field means. Anything not named here stays null, and in a partial row also what is in KEPT.
 DEFAULTS: Final[dict[str, dict[str, object]]] = {
-    "item": {"kind": "product", "sponsored": False, "available": True, "attributes": "{}"},
+    "item": {"kind": "product", "sponsored": False, "available": True, "attributes": "{}"}
+    | {"partial": False, "removed": False},
     "user": {"attributes": "{}"},
     "impression": {
         "filters": "{}",
@@ -99,6 +103,7 @@ DEFAULTS: Final[dict[str, dict[str, object]]] = {
     "suggest": {},
     "judgment": {},
 }
+KEPT: Final = ("kind", "sponsored", "available")
 
 
 def subject() -> pl.Expr:
@@ -120,11 +125,22 @@ def conform(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
     frame = frame if "received" in frame.columns else frame.with_columns(received=pl.col("time"))
     columns = [_column(frame, kind, name, dtype) for name, dtype in COLUMNS[kind].items()]
     rest = [pl.col("line").cast(pl.Int64)] if "line" in frame.columns else []
-    return frame.select(*columns, *rest)
+    return whole(kind, frame.select(*columns, *rest))
+
+
+def whole(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """What rows of items leave out takes its default, unless they are partial."""
+    if kind != "item":
+        return frame
+    said = pl.col("partial")
+    return frame.with_columns(
+        pl.when(said | pl.col(name).is_not_null()).then(name).otherwise(pl.lit(DEFAULTS[kind][name])).alias(name)
+        for name in KEPT
+    )
 
 
 def _column(frame: pl.DataFrame, kind: str, name: str, dtype: pl.DataType) -> pl.Expr:
-    default = DEFAULTS[kind].get(name)
+    default = None if kind == "item" and name in KEPT else DEFAULTS[kind].get(name)
     if name not in frame.columns:
         return pl.lit(default, dtype=dtype).alias(name)
     column = pl.col(name)

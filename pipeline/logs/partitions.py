@@ -92,6 +92,7 @@ def read_manifest(root: Path) -> dict[str, object]:
         got = manifest.get("schema") if isinstance(manifest, dict) else manifest
         fix = f"{SCHEMA}, the one this version reads; `podium migrate {root}` brings an older log to it"
         raise ArtifactError("schema", fix, place=str(root), received=got)
+    _check_columns(root)
     if manifest.get("clock") not in CLOCKS:
         raise ArtifactError("clock", "`exact` or `order`", place=str(root), received=manifest.get("clock"))
     for kind in TYPES:
@@ -108,6 +109,22 @@ def _missing(path: Path, kind: str) -> list[str]:
     except (OSError, pl.exceptions.PolarsError):
         return []  # whoever reads the rows says what is wrong with the file
     return [name for name in COLUMNS[kind] if name not in have]
+
+
+def _check_columns(root: Path) -> None:
+    """Raises ArtifactError for a log of before a column was added, as its first days tell."""
+    for kind in TYPES:
+        first = next(iter(days(root, kind)), None)
+        path = None if first is None else day_file(root, kind, first)
+        if path is None or not path.is_file():
+            continue
+        try:
+            have = pl.read_parquet_schema(path)
+        except (OSError, pl.exceptions.PolarsError):  # whoever reads the rows says what is the matter
+            continue
+        if missing := [name for name in COLUMNS[kind] if name not in have]:
+            fix = f"the columns of this version; `podium migrate {root}` adds them"
+            raise ArtifactError(f"{kind}: {missing[0]}", fix, place=str(path))
 
 
 def write_manifest(root: Path, clock: str, **facts: object) -> None:

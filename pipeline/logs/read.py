@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.events import COLUMNS, TYPES, empty
+from pipeline.logs.items import folded, standing
 from pipeline.logs.partitions import DAY_MS, MANIFEST, day_file, day_name, days, read_manifest, write_rows
 
 STATE = "state"
@@ -242,15 +243,17 @@ def _parted(
 
 
 def latest_items(log: Log, before: int | None = None) -> pl.DataFrame:
-    """The last row of each item with time < before, by (time, event_id); sorted by item_id."""
-    return latest(log.frame("item", before=before), "item_id")
+    """What the rows of each item with time < before come to, `pipeline.logs.items.FOLDED`; sorted by item_id."""
+    return folded(log.frame("item", before=before)).sort("item_id")
 
 
 def latest_users(log: Log, before: int | None = None) -> pl.DataFrame:
     """The last row of each user with time < before, by (time, event_id); sorted by user_id."""
-    return latest(log.frame("user", before=before), "user_id")
+    return latest("user", log.frame("user", before=before))
 
 
-def latest(rows: pl.DataFrame, key: str) -> pl.DataFrame:
-    """The last row of each key of a frame that is in time order."""
-    return rows.unique(key, keep="last", maintain_order=True).sort(key)
+def latest(kind: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a frame of items or users, in time order, that say what holds in the end."""
+    if kind == "item":
+        return standing(rows)
+    return rows.unique("user_id", keep="last", maintain_order=True).sort("user_id")

@@ -32,7 +32,7 @@ from pipeline.logs.read import STATE, Log, latest
 
 RULES: Final = ("time", "last", "query", "user")
 REPORT: Final = "split.json"
-_KEYS: Final = {"item": "item_id", "user": "user_id"}
+_LASTING: Final = ("item", "user")
 _REQUESTS: Final = ("impression", "feedback", "suggest", "judgment")  # the first that a log has sets the times
 
 
@@ -137,8 +137,8 @@ def _write_by_time(log: Log, bounds: Boundaries, draft: Path) -> None:
             ("valid", bounds.valid_start, bounds.valid_end),
             ("test", bounds.test_start, None),
         ):
-            if kind in _KEYS:
-                known = latest(log.frame(kind, before=since), _KEYS[kind])
+            if kind in _LASTING:
+                known = latest(kind, log.frame(kind, before=since))
                 own = log.frame(kind, since=since, before=before)
                 write_days(draft / side, kind, pl.concat([known, own]))
             else:
@@ -215,7 +215,7 @@ def _write_marked(frames: dict[str, pl.DataFrame], marks: dict[str, pl.Series], 
         link_days(trained, kind, draft / "valid" / STATE)
         write_days(draft / "test" / STATE, kind, pl.concat([parts["train"], parts["valid"]]))
         for side in ("valid", "test"):
-            write_days(draft / side, kind, latest(frame, _KEYS[kind]) if kind in _KEYS else parts[side])
+            write_days(draft / side, kind, latest(kind, frame) if kind in _LASTING else parts[side])
 
 
 def _refuse_empty(sides: dict[str, dict[str, int]]) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from pipeline.logs.events import MAX_ID, SHOWN, SUGGESTED
+from pipeline.logs.items import NAMED
 from pipeline.logs.wire import MAX_TIME
 
 Check = tuple[str, pl.Expr, str]  # field, true where the row is bad, reason
@@ -74,7 +75,11 @@ def _checks(kind: str) -> Iterator[Check]:
 
 def _item() -> Iterator[Check]:
     yield from _identifier("item_id", required=True)
-    yield from _identifier("kind", required=True)
+    yield from _identifier("kind")
+    yield "kind", pl.col("kind").is_null() & ~pl.col("partial"), "is required"
+    yield "removed", pl.col("removed") & pl.col("partial"), "must not be partial"
+    known = pl.col("cleared").list.eval(pl.element().is_in(NAMED)).list.all()
+    yield "cleared", ~known, "must name fields of an item"
     yield from _finite("price")
     yield "price", pl.col("price") < 0, "must not be negative"
     vector = pl.col("vector").list.eval(~pl.element().is_finite() | pl.element().is_null()).list.any()

@@ -38,8 +38,8 @@ class Event(Struct, kw_only=True, forbid_unknown_fields=True, gc=False, tag_fiel
 
 class Item(Event, kw_only=True, tag="item"):
     item_id: Id
-    kind: Name = "product"
-    sponsored: bool = False
+    kind: Name | None = None
+    sponsored: bool | None = None
     title: str | None = None
     text: str | None = None
     category: list[str] | None = None
@@ -49,8 +49,10 @@ class Item(Event, kw_only=True, tag="item"):
     region: str | None = None
     tags: list[str] | None = None
     attributes: Raw = Nothing
-    available: bool = True
+    available: bool | None = None
     vector: list[float] | None = None
+    partial: bool = False
+    removed: bool = False
 
 
 class User(Event, kw_only=True, tag="user"):

@@ -50,6 +50,7 @@ def events_after(log: Log, cutoff: int) -> tuple[list[bytes], Timeline]:
 
 def _wire(kind: str, row: Mapping[str, Any]) -> bytes:
     event = {name: row[name] for name in COLUMNS[kind] if row[name] is not None}
+    event |= dict.fromkeys(event.pop("cleared", ()))
     event |= {name: msgspec.Raw(event[name].encode()) for name in _JSON if name in event}
     if "items" in event:
         event["items"] = [{name: v for name, v in cell.items() if v is not None} for cell in event["items"]]

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.catalogue import Catalogue, Timeline
+from pipeline.catalogue import Catalogue
 from pipeline.features.content import item_vectors
 from pipeline.filters import NO_FILTERS
 from pipeline.state import State
+from pipeline.timeline import Timeline
 from retrieval.config import FreshConfig, RetrievalConfig
 from retrieval.live import LiveItems
 from retrieval.nearest import Exact, extended
