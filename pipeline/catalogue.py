@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import Field
 
 from pipeline.batch import Array, Mask
+from pipeline.config import Config
 from pipeline.features.fields import ItemField
 from pipeline.features.ids import Keys, key, key_column
 from pipeline.logs.events import COLUMNS, DEFAULTS, empty
@@ -27,6 +30,15 @@ LEVELS = 4
 UNKNOWN = 0  # the dense index that stands for every item nobody has heard of
 NEVER = -(2**62)
 _STATED = dict(COLUMNS["item"])
+
+
+class CatalogueConfig(Config):
+    """The `[catalogue]` section of podium.toml."""
+
+    unknown: Literal["ignore", "accept"] = Field(
+        "ignore",
+        description="ids that no item event describes: never shown, or as any other; a log without any shows all",
+    )
 
 
 @dataclass(frozen=True)

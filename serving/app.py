@@ -15,7 +15,7 @@ from serving.documented import document
 from serving.keyring import KeyRing
 from serving.ports import Engine
 from serving.problems import install
-from serving.routes import bundles, documents, events, explain, health, playground, ranked, rules, suggest, users
+from serving.routes import bundles, documents, events, explain, health, items, playground, ranked, rules, suggest, users
 from serving.service import Service
 from serving.settings import Settings
 from serving.telemetry import Metrics, Timing
@@ -28,7 +28,7 @@ items, query suggestions. Post what happens to `/v1/events`; the next request kn
 Errors are RFC 9457 `application/problem+json`. With API keys, send one as `Authorization: Bearer KEY` or `X-API-Key`.
 """
 
-_PARTS: Final = (ranked, suggest, events, explain, rules, bundles, users, health, documents, playground)
+_PARTS: Final = (ranked, suggest, events, explain, items, rules, bundles, users, health, documents, playground)
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _HEADERS: Final = ("Authorization", "X-API-Key", "Content-Type", "X-Deadline-Ms")
 

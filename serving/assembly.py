@@ -9,7 +9,7 @@ import msgspec
 from pipeline.batch import Mask
 from pipeline.bundle import Bundle
 from pipeline.cascade import Cascade, Step
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import Catalogue, CatalogueConfig
 from pipeline.config import load_section
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.features.config import FeaturesConfig
@@ -113,7 +113,8 @@ def open_parts(bundle: Bundle, config: Path | None = None, features: FeatureSet 
     """Open every part of a checked bundle. features: those of the bundle, where they are open already. Raises
     ArtifactError for one that cannot be read."""
     have, settings = bundle.parts, Settings.load(config)
-    catalogue = Catalogue.open(bundle.part("catalogue"))
+    unknown = load_section(config, "catalogue", CatalogueConfig).unknown
+    catalogue = Catalogue.open(bundle.part("catalogue")).ignoring(unknown)
     state = State.open(bundle.part("features"), catalogue)
     if config is not None and load_section(config, "features", FeaturesConfig).declared != state.declared:
         expected = f"those the bundle {bundle.id} was trained with; train again"

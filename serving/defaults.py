@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from pipeline.catalogue import CatalogueConfig
 from pipeline.config import Config
 from pipeline.errors import InputError
 from pipeline.features.config import FeaturesConfig
@@ -23,6 +24,7 @@ from serving.settings import ServingConfig
 SECTIONS: dict[str, type[Config]] = {
     "logs": LogsConfig,
     "watch": WatchConfig,
+    "catalogue": CatalogueConfig,
     "features": FeaturesConfig,
     "retrieval": RetrievalConfig,
     "ranking": RankingConfig,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ from pipeline.stage import Stage
 from pipeline.state import Frames, State
 from serving.assembly import Parts, allow, cascades, open_parts, suggestion_cascades, with_own_memory
 from serving.ports import Ahead, Ask, Slate, Still, SuggestAsk, Suggestion, Used
-from serving.present import facets, slate_of, suggestions_of
+from serving.present import described, facets, fields_of, slate_of, suggestions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +163,21 @@ class Engine:
             "features": _features_of(hydrated[0], place, live.parts) if hydrated else None,
         }
 
+    def item(self, item_id: str) -> dict[str, Any] | None:
+        catalogue = self._live.state.catalogue
+        return described(catalogue, item_id)
+
+    def told(self, ids: Sequence[str], names: Sequence[str], time: int) -> list[dict[str, object]]:
+        return fields_of(self._live.state.catalogue, ids, names, time)
+
+    def census(self) -> dict[str, int]:
+        return self._live.state.catalogue.census()
+
     def items(self, ids: Sequence[str]) -> list[dict[str, object]]:
         """What the catalogue says of items, for showing them; unknown ones are left out."""
         catalogue = self._live.state.catalogue
-        places = [catalogue.index[item] for item in ids if item in catalogue.index and item]
+        known = [catalogue.index[item] for item in ids if item in catalogue.index and item]
+        places = [place for place in known if not catalogue.rows["removed"][place]]
         shown = ("item_id", "title", "brand", "price", "currency", "category", "kind", "region")
         return catalogue.rows[places].select(shown).to_dicts()
 
@@ -234,7 +246,12 @@ class Engine:
         live = self._live
         about = describe(live.parts.bundle)
         size = len(live.state.catalogue) - 1
-        return {**about, "items": size, "cascades": {name: str(c) for name, c in live.cascades.items()}}
+        return {
+            **about,
+            "items": size,
+            "catalogue": live.state.catalogue.census(),
+            "cascades": {name: str(c) for name, c in live.cascades.items()},
+        }
 
     def close(self) -> None:
         """Nothing to release: what the engine opened is read-only and goes with the process."""

@@ -92,6 +92,7 @@ class Follower:
             except Exception:
                 LOG.exception("events up to %d could not be learned", self.seq)
                 self._metrics.absorb_failures.inc()
+        self._metrics.count_items(self._engine.census())
 
     def swap(self, bundle_id: str) -> None:
         """Serve another bundle of the bundles root, with all rules and events; at once when it was opened before.

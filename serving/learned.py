@@ -13,7 +13,7 @@ import polars as pl
 
 from pipeline.artifacts import open_artifact, read_manifest, write_json
 from pipeline.build import Earlier, build_state, misfit
-from pipeline.catalogue import Catalogue, build_catalogue
+from pipeline.catalogue import Catalogue, CatalogueConfig, build_catalogue
 from pipeline.config import load_section
 from pipeline.counting import READ
 from pipeline.errors import ArtifactError
@@ -41,14 +41,16 @@ def learn(shop: Workshop, log: Log, config: Path | None) -> tuple[State, Mapping
     days = events.day_digests()
     digest = {"log": sha256(json.dumps([days, log.clock], sort_keys=True).encode()).hexdigest()}
 
+    items = load_section(config, "catalogue", CatalogueConfig)
+
     def write_catalogue(folder: Path) -> Mapping[str, float]:
         catalogue = build_catalogue(events.frame("item"), _mentioned(events))
         catalogue.save(folder)
-        return {"items": float(len(catalogue) - 1)}
+        return {"items": float(len(catalogue) - 1), **{name: float(n) for name, n in catalogue.census().items()}}
 
-    made = shop.make("catalogue", {}, digest, write_catalogue, 0.0)
+    made = shop.make("catalogue", items.model_dump(), digest, write_catalogue, 0.0)
     assert made is not None
-    catalogue = Catalogue.open(shop.parts["catalogue"])
+    catalogue = Catalogue.open(shop.parts["catalogue"]).ignoring(items.unknown)
     rules = load_section(config, "logs", LogsConfig)
     declared = load_section(config, "features", FeaturesConfig).declared
     kinds = (*READ, *(("user",) if wanted(declared).users else ()))

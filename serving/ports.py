@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -174,6 +174,19 @@ class Engine(Protocol):
 
         Raises ArtifactError when it cannot be opened.
         """
+        ...
+
+    def item(self, item_id: str) -> dict[str, Any] | None:
+        """What is said of an item, whether it was `removed`, and the `time` of the latest; None for one that nothing
+        describes."""
+        ...
+
+    def told(self, ids: Sequence[str], names: Sequence[str], time: int) -> list[dict[str, object]]:
+        """Fields of items as of a moment, null where there is none: columns of item events, and `attributes.NAME`."""
+        ...
+
+    def census(self) -> dict[str, int]:
+        """How many items are described, how many only named, how many removed."""
         ...
 
     def items(self, ids: Sequence[str]) -> list[dict[str, object]]:

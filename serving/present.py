@@ -1,12 +1,14 @@
 """From the arrays of an outcome to the plain lists of an answer."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipeline.batch import Array, Batch, Mask
 from pipeline.cascade import Outcome, Passed
-from pipeline.catalogue import Catalogue
+from pipeline.catalogue import UNKNOWN, Catalogue
 from pipeline.state import State
 from query_suggest.index import SuggestIndex
 from query_suggest.stages import answers
@@ -51,6 +53,37 @@ def slate_of(ask: Ask, cascade: str, outcome: Outcome, fused: Batch | None, stat
         trace=[trace_row(passed) for passed in outcome.trace],
         beyond=[catalogue.ids[place] for place in found[~np.isin(found, item)].tolist()] if ask.items is None else [],
     )
+
+
+def fields_of(catalogue: Catalogue, ids: Sequence[str], names: Sequence[str], time: int) -> list[dict[str, object]]:
+    """Fields of items as of a moment, null where there is none."""
+    place = [catalogue.index.get(item, UNKNOWN) for item in ids]
+    columns = dict.fromkeys(name.partition(".")[0] for name in names)
+    found = catalogue.rows[place].select(*columns).to_dict(as_series=False)
+    snapshot = catalogue.at(time)
+    if "price" in found:
+        found["price"] = list(_numbers(snapshot.price[place]))
+    if "available" in found:
+        found["available"] = snapshot.available[place].tolist()
+    if "attributes" in found:
+        found["attributes"] = [msgspec.json.decode(text) for text in found["attributes"]]
+    return [
+        {
+            name: found["attributes"][row].get(name.partition(".")[2]) if "." in name else found[name][row]
+            for name in names
+        }
+        for row in range(len(ids))
+    ]
+
+
+def described(catalogue: Catalogue, item_id: str) -> dict[str, Any] | None:
+    """All that is said of an item, None for one that nothing describes."""
+    place = catalogue.index.get(item_id)
+    if place is None or catalogue.rows["time"][place] is None:
+        return None
+    row = catalogue.rows.row(place, named=True)
+    del row["event_id"]
+    return {**row, "attributes": msgspec.json.decode(row["attributes"])}
 
 
 def _reasons(unheard: Mask, available: Mask) -> list[str | None]:

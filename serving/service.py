@@ -146,6 +146,16 @@ class Service:
         ask = replace(ask, subject=self.known_as(ask.subject))
         return await self.think(lambda: self.engine.still(kept.slate, ask), due)
 
+    async def told(self, body: Asked, kept: Kept, ids: Sequence[str], due: float | None) -> list[dict[str, object]]:
+        """What the catalogue says of a page's items, of the fields that are asked for here or were on page 0."""
+        first = kept.request.get("fields")
+        names = body.fields or (first if isinstance(first, list) else [])
+        if not names:
+            return []
+        moment = kept.time if self.settings.replay else now_ms()
+        at = moment if body.at is None else body.at
+        return await self.think(lambda: self.engine.told(ids, names, at), due)
+
     async def log(self, kept: Kept, page: int, places: Sequence[int]) -> bool:
         """Log an answered page, which showed these places; a replay leaves no trace.
 

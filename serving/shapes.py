@@ -1,5 +1,7 @@
 """The shapes of answers, for the documentation at /docs. Hot routes write their JSON without these models."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -32,6 +34,7 @@ class ShownItem(Shape):
     sponsored: bool
     channels: list[str] = Field(description="the recall channels that found it")
     reason: str | None = Field(default=None, description="`rank`: `unknown_item`, scored as new, or `unavailable`")
+    fields: dict[str, Any] | None = Field(default=None, description="what the request's `fields` name")
 
 
 class Answer(Shape):
@@ -119,6 +122,30 @@ class Taken(Shape):
     assigned: list[Assigned] = Field(
         default=[], description="events that left out their event_id or time, with those they were given; else absent"
     )
+
+
+class ItemAnswer(Shape):
+    item_id: str
+    time: int = Field(description="of the latest event about it, ms")
+    kind: str
+    sponsored: bool
+    title: str | None
+    text: str | None
+    category: list[str] | None
+    brand: str | None
+    price: float | None
+    currency: str | None
+    region: str | None
+    tags: list[str] | None
+    attributes: dict[str, Any]
+    available: bool
+    vector: list[float] | None
+    removed: bool = Field(description="false: a removed item is answered with 404")
+
+
+class Removed(Shape):
+    item_id: str
+    removed: bool
 
 
 class Forgotten(Shape):

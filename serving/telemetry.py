@@ -3,7 +3,7 @@ workers are one app, whose numbers are the sums of theirs.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -42,6 +42,8 @@ class Metrics:
         self.follow_failures = self._counter("follow_failures", "failed looks for what other processes changed")
         self.key_failures = self._counter("key_failures", "failed readings of the API keys; those known before stay")
         self.lag = self._histogram("visible_seconds", "seconds from the arrival of an event to this worker knowing it")
+        about = "items: described, unknown (only named) or removed"
+        self.items = self._gauge("items", about, "livemax", ("state",))
         self.tick = self._gauge(
             "tick", "the latest tick that every worker computed ahead of its first request", "livemin"
         )
@@ -70,6 +72,10 @@ class Metrics:
         """Count impressions that never will be."""
         self.drops.inc(pages)
         self.joins.answered(lost=pages)
+
+    def count_items(self, census: Mapping[str, int]) -> None:
+        for state, count in census.items():
+            self.items.labels(state).set(count)
 
     def serve(self, bundle: str) -> None:
         if self._bundle:

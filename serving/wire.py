@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import WithJsonSchema
 
 from pipeline.features.text import normalise
 from pipeline.filters import parse_filters
+from pipeline.logs.items import NAMED
 from pipeline.logs.wire import MAX_TIME
 from pipeline.values import plain_texts
 from serving.documented import FilterValues
@@ -53,7 +54,9 @@ Moment = Annotated[int, BeforeValidator(_moment), Field(ge=0, lt=MAX_TIME), With
 Gain = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
-_OF_A_PAGE = frozenset({"page", "page_size", "request_id", "at", "explain", "context"})  # may differ from page to page
+_OF_A_PAGE = frozenset(  # may differ from page to page
+    {"page", "page_size", "request_id", "at", "explain", "context", "fields"}
+)
 
 
 class Wire(BaseModel):
@@ -80,6 +83,39 @@ def _foreseen(value: object) -> object:
 Weights = Annotated[Gains, BeforeValidator(_foreseen)]
 
 
+FIELDS: Final = tuple(name for name in NAMED if name != "vector")
+
+
+def _field(name: str) -> str:
+    if name not in FIELDS and not (name.startswith("attributes.") and name != "attributes."):
+        raise ValueError(f"must be one of {', '.join(FIELDS)}, or attributes.NAME")
+    return name
+
+
+Fields = Annotated[
+    list[Annotated[str, Field(max_length=160), AfterValidator(_field)]],
+    Field(max_length=50, description="what the answer tells of each item: title, price, attributes.NAME, ..."),
+]
+
+
+class ItemPatch(Wire):
+    """A merge patch (RFC 7396) of an item: what is left out stays, null takes away."""
+
+    kind: Id | None = None
+    sponsored: bool | None = None
+    title: str | None = None
+    text: str | None = None
+    category: list[str] | None = None
+    brand: str | None = None
+    price: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    currency: str | None = None
+    region: str | None = None
+    tags: list[str] | None = None
+    attributes: dict[str, Any] | None = None
+    available: bool | None = None
+    vector: list[float] | None = None
+
+
 class Asked(Wire):
     """What every request for a ranked answer may say."""
 
@@ -87,6 +123,7 @@ class Asked(Wire):
     session_id: Id | None = Field(default=None, description="who asks, when there is no user")
     context: dict[str, Any] = Field(default={}, description="device, region, ... as they will be logged")
     explain: bool = Field(default=False, description="add the trace of the stages")
+    fields: Fields = []
     diversity: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False, description="0 none, 1 most")
     weights: Weights | None = Field(default=None, description="gains in place of the bundle's")
     request_id: Id | None = Field(default=None, description="page > 0: that of page 0; else admin, or --replay")
@@ -214,6 +251,7 @@ class BatchRequest(Wire):
     context: dict[str, Any] = {}
     diversity: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     weights: Weights | None = None
+    fields: Fields = []
     at: Moment | None = None
 
     @field_validator("user_ids")

@@ -96,6 +96,8 @@ def _newborn(engine: ReplayEngine, logs: Sequence[Log], horizon: int) -> pl.Data
     named = pl.concat([ids for log in logs for ids in _named(log)]).unique().sort().to_frame("item_id")
     named = named.join(known, on="item_id", how="anti").join(described, on="item_id", how="anti")
     bare = named.select(event_id=pl.lit("named:") + pl.col("item_id"), time=pl.lit(0, pl.Int64), item_id="item_id")
+    # Where ids that nobody describes are ignored, these are known but not to be found.
+    bare = bare.with_columns(available=not engine.state.catalogue.ignores)
     return pl.concat([described, conform("item", bare)]).sort("time", "event_id")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Response
 
@@ -75,6 +75,7 @@ async def _answer(service: Service, door: str, body: Asked, key: Key, due: float
             await service.log(kept, 0, places[: len(kept.slate.item_ids)])
         slate = kept.slate
         answer = _page(slate, places[: len(slate.item_ids)], slate.total, slate.facets)
+        await _tell_fields(service, body, kept, answer, due)
     if body.explain:
         answer["trace"] = slate.trace
     return answer | {"took_ms": _since(started)}
@@ -95,7 +96,16 @@ async def _later(
     if not await service.log(kept, page, places):
         why = "This page belongs to an explored answer and cannot be logged now; ask again."
         raise Problem(503, why, headers={"Retry-After": "1"})
-    return _page(slate, places, still.total, still.facets), slate
+    answer = _page(slate, places, still.total, still.facets)
+    await _tell_fields(service, body, kept, answer, due)
+    return answer, slate
+
+
+async def _tell_fields(service: Service, body: Asked, kept: Kept, answer: dict[str, Any], due: float | None) -> None:
+    items = answer["items"]
+    told = await service.told(body, kept, [item["item_id"] for item in items], due)
+    for item, fields in zip(items, told, strict=False):
+        item["fields"] = fields
 
 
 def _require_the_same(door: str, kept: Kept, body: Paged, first: Asked) -> None:

@@ -126,6 +126,15 @@ class FakeEngine:
 
         return serve
 
+    def item(self, item_id: str) -> dict[str, object] | None:
+        return {"item_id": item_id, "time": 0, "removed": False} if item_id in CATALOGUE else None
+
+    def told(self, ids: Sequence[str], names: Sequence[str], time: int) -> list[dict[str, object]]:
+        return [{name: f"{name} of {item}" for name in names} for item in ids]
+
+    def census(self) -> dict[str, int]:
+        return {"described": len(CATALOGUE), "unknown": 0, "removed": 0}
+
     def items(self, ids: Sequence[str]) -> list[dict[str, object]]:
         return [{"item_id": item, "title": item.upper()} for item in ids if item in CATALOGUE]
 
