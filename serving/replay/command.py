@@ -57,12 +57,17 @@ def _cell(metric: str, value: Mapping[str, Any]) -> str:
 
 
 def _no_intervals(systems: Mapping[str, Any]) -> list[str]:
-    """Why figures stand without an interval, each reason once, with the metrics that it holds for."""
+    """Why figures stand without an interval, each reason once, with those that it holds for where these are not all."""
+    shown = [(f"{name} {metric}", metrics[metric]) for name, metrics in systems.items() for metric in metrics]
+    shown = [(label, value) for label, value in shown if label.rpartition(" ")[2] in _SHOWN and value["n"]]
     reasons: dict[str, list[str]] = {}
-    for metric, value in ((metric, metrics[metric]) for metrics in systems.values() for metric in metrics):
-        if metric in _SHOWN and value.get("refused") and metric not in reasons.setdefault(value["refused"], []):
-            reasons[value["refused"]].append(metric)
-    return [f"  no interval for {', '.join(metrics)}: {reason}" for reason, metrics in reasons.items()]
+    for label, value in shown:
+        if value.get("refused"):
+            reasons.setdefault(value["refused"], []).append(label)
+    return [
+        f"  no interval{'' if len(labels) == len(shown) else ' for ' + ', '.join(labels)}: {reason}"
+        for reason, labels in reasons.items()
+    ]
 
 
 def _corrected(mode: str, systems: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.errors import ConfigError, GateError, InputError
 from pipeline.logs.read import Log
+from serving.replay.command import Evaluated
 from serving.replay.run import EvaluateOptions, evaluate
 from serving.replay.systems import recovered
 from tests.frames import HOUR, act, frame, item, page
@@ -197,3 +198,9 @@ def test_events_that_several_logs_hold_are_told_once(write_log: Logs, make: Engi
     engine = make(GOOD)
     evaluate(engine, one, EvaluateOptions(history=(same,)), tmp_path)
     assert engine.told[0] == {"item": 0, "user": 0, "impression": 1, "feedback": 1}
+
+
+def test_the_terminal_says_once_why_there_are_no_intervals(log: Log, make: Engines, tmp_path: Path) -> None:
+    lines = Evaluated(evaluate(make(GOOD), log, EvaluateOptions(), tmp_path), tmp_path).lines()
+    assert lines.count("  no interval: too few subjects: 2 of 30 needed") == 2  # once a mode
+    assert not any("nan" in line or "None" in line for line in lines)
