@@ -9,6 +9,7 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.attribution import labelled
+from pipeline.logs.importers.tables import read_table
 from pipeline.logs.read import Log
 from pipeline.metrics.clicks.estimate import estimate_examination
 from pipeline.metrics.clicks.examination import Examination, refusal
@@ -108,7 +109,10 @@ def _stated(path: Path, surfaces: tuple[str, ...]) -> Examined:
 def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise InputError("--examination", "auto, or a file {surface, position, p}", received=str(path))
-    table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
+    table = read_table(path)
     if missing := [name for name in _COLUMNS if name not in table.columns]:
         raise InputError("columns", "surface, position and p", place=str(path), received=f"without {missing}")
-    return table.select(pl.col("surface").cast(pl.String), pl.col("position").cast(pl.Int64), pl.col("p").cast(float))
+    table = table.text("surface").reading("position", pl.Int64()).fitted("p", pl.Float64())
+    for reject in table.rejects:
+        raise InputError(reject.field, reject.reason, place=f"{path}, line {reject.line}", received=reject.raw)
+    return table.frame.select(_COLUMNS)

@@ -124,6 +124,23 @@ def test_a_stated_examination_with_a_gap_is_refused(folder: Path, tmp_path: Path
         offpolicy([folder / "better.run"], folder / "log", examination=str(tmp_path / "p.csv"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("surface,position,p\nsearch,0,1.0\nsearch,first,0.5\n", "line 3: position: must be a whole number"),
+        ("surface;position;p\nsearch;0;1.0\n\nsearch;1\n", "line 4: row: must have as many cells"),
+        ("surface,place,p\nsearch,0,1.0\n", "columns: surface, position and p"),
+        ("surface,position,p\nsearch,0,often\n", "above 0 and at most 1"),
+    ],
+)
+def test_a_stated_examination_that_cannot_be_read_is_refused_with_the_line(
+    folder: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        offpolicy([folder / "better.run"], folder / "log", examination=str(tmp_path / "p.csv"))
+
+
 def test_a_run_of_other_requests_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "other.run").write_text("x1 Q0 a 1 1.0 t\n")
     with pytest.raises(InputError, match="request ids"):
