@@ -28,10 +28,10 @@ demo: install
 	$(BIN)/podium demo --port $(PORT)
 
 test: install
-	$(BIN)/pytest -m "not full" -n 2
+	$(BIN)/pytest -m "not full" -n 2 --dist loadgroup
 
 test-full: install
-	$(BIN)/pytest -n 2
+	PODIUM_TESTS=full $(BIN)/pytest -n 2 --dist loadgroup
 
 test-kernels: install
 	$(BIN)/python -m tests.other_kernels $(BIN)/pytest -m "not full" -n 2

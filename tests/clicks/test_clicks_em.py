@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 from pipeline.metrics.clicks import em
 from tests.clicks.market_pages import shuffled_pages, step_on_paper
+from tests.examples import examples
 
 # Two pages of two places: items 0 and 1, then 1 and 0; a click on item 0 on top, and on item 1 on top.
 PAIR, PLACE, CLICKED = [0, 1, 1, 0], [0, 1, 0, 1], [True, False, True, False]
@@ -48,7 +49,7 @@ def test_the_best_theta_solves_its_equation() -> None:
     assert em.best_theta(np.array([10.0]), skipped)[0] * em.GRID[12] == pytest.approx(0.25)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4), st.booleans()), min_size=1, max_size=80), st.integers(0, 9)
 )

@@ -18,6 +18,7 @@ from pipeline.metrics.clicks.intervals import around, jackknife, smooth
 from pipeline.metrics.clicks.pages import ShownPages, page_rows
 from pipeline.metrics.clicks.position import fit_position
 from tests.clicks.market_pages import shuffled_pages
+from tests.examples import examples
 
 TRUE = np.array([1.0, 0.6, 0.4, 0.25])
 GAMMA = np.linspace(0.05, 0.7, 60)
@@ -125,7 +126,7 @@ def test_a_pair_at_one_place_is_no_swap() -> None:
     assert not shared_clicks(pages.pair, pages.position, pages.clicked, 3).any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.floats(0.05, 1.0), min_size=3, max_size=6))
 def test_swaps_that_fit_together_are_solved_exactly(theta: list[float]) -> None:
     true = np.array(theta)

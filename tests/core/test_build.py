@@ -21,6 +21,7 @@ from pipeline.logs.partitions import write_days, write_manifest
 from pipeline.logs.read import Log
 from pipeline.pages import PATIENCE, REFERABLE
 from pipeline.state import State, initial_state
+from tests.examples import examples
 from tests.frames import HOUR, act, frame, item, page
 
 DAY = 24 * HOUR
@@ -109,7 +110,7 @@ def logs(draw: st.DrawFn) -> Events:
     return {"impression": shown, "feedback": done, "item": described}
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=examples(8))
 @given(logs(), st.sampled_from([1, 3, 1000]))
 def test_days_and_parts_of_days_give_the_bytes_of_everything_at_once(events: Events, most: int) -> None:
     with folders("log", "built", "whole") as (root, built, whole):
@@ -118,7 +119,7 @@ def test_days_and_parts_of_days_give_the_bytes_of_everything_at_once(events: Eve
         assert contents(built) == at_once(log, whole)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(logs(), st.integers(1, 3), st.sampled_from(["time", "received"]))
 def test_events_learned_a_few_at_a_time_give_the_bytes_of_everything_at_once(
     events: Events, most: int, order: str
@@ -145,7 +146,7 @@ def test_events_learned_a_few_at_a_time_give_the_bytes_of_everything_at_once(
 cuts = st.integers(1, 20).map(lambda day: day * DAY) | st.integers(0, 1600).map(lambda n: 7 * DAY + n * 1000) | moments
 
 
-@settings(deadline=None, max_examples=8, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(deadline=None, max_examples=examples(8), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(logs(), cuts)
 def test_a_state_grown_by_what_came_after_any_moment_is_the_bytes_of_a_full_build(events: Events, cut: int) -> None:
     with folders("log", "before", "grown", "full") as (root, before, grown, full):

@@ -12,6 +12,7 @@ from pipeline.catalogue import build_catalogue
 from pipeline.features.ids import key, keys
 from pipeline.features.ticks import FOREVER, SEAL_MS
 from pipeline.state import COUNTED, Frames, State, initial_state
+from tests.examples import examples
 from tests.frames import HOUR, act, frame, page
 
 LETTERS = "abcd"
@@ -86,7 +87,7 @@ acts = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(acts, st.data())
 def test_events_in_any_order_and_any_batches_give_the_same_answers(
     rows: list[tuple[str, str, int, int, str]], data: st.DataObject

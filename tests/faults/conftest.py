@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_checks import Caller, Shop, podium
+from fault_checks import Caller, Shop
+
+from tests.shop import Shop as Made
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # starlette would rather have a client that is not packaged yet
@@ -16,20 +18,12 @@ with warnings.catch_warnings():
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop(tiny_shop: Made) -> Shop:
     from pipeline.logs.read import Log
 
-    root = tmp_path_factory.mktemp("shop")
-    log, sides, bundles = root / "market" / "log", root / "split", root / "bundles"
-    for command in (
-        ("simulate", root / "market", "--world", "tiny", "--json"),
-        ("split", log, "--out", sides, "--json"),
-        ("train", "--logs", sides / "train", "--out", bundles, "--json"),
-    ):
-        done = podium(*command)
-        assert done.code == 0, done.err
+    log, bundles = tiny_shop.root / "log", tiny_shop.bundles
     item = Log.open(log).frame("item", columns=["item_id"])["item_id"][0]
-    return Shop(log, sides, bundles, (bundles / "current").resolve(), item)
+    return Shop(log, tiny_shop.root / "split", bundles, (bundles / "current").resolve(), item)
 
 
 @pytest.fixture

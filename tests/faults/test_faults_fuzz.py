@@ -18,6 +18,7 @@ from pipeline.logs.ingest import ingest
 from pipeline.logs.read import Log
 from pipeline.logs.store import EventStore, Forgotten, Row
 from serving.events import read_posted, to_frames
+from tests.examples import examples
 from tests.faults.posted import MOST, RECEIVED, check, events_of, good, mutated, spoiled, written
 
 CHANCE = st.integers(0, 2**64).map(Random)
@@ -41,7 +42,7 @@ def test_any_structure_is_accounted_for(value: object, plain: bool) -> None:
     check(json.dumps(value, ensure_ascii=plain).encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(CHANCE)
 def test_sound_events_that_were_spoiled_are_accounted_for(chance: Random) -> None:
     check(spoiled(chance))
@@ -110,7 +111,7 @@ def test_of_a_key_that_stands_twice_the_last_counts_everywhere() -> None:
     assert row.user_id == "ann" == decode_events(body).frames["user"]["user_id"].item()
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.lists(CHANCE, min_size=4, max_size=24))
 def test_what_was_accepted_is_the_same_from_the_store_and_from_a_log(chances: list[Random]) -> None:
     held = [found for chance in chances if (found := check(spoiled(chance), whole=False)) is not None]

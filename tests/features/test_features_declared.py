@@ -24,6 +24,7 @@ from pipeline.state import Frames, State, initial_state
 from ranking.dataset import plain_preparation, request_columns
 from serving.engine import _request_columns
 from serving.replay.requests import Asking, asks_of
+from tests.examples import examples
 from tests.frames import HOUR, act, frame, item, page
 
 GAINS = {"click": 1.0, "purchase": 3.0}
@@ -279,7 +280,7 @@ def differing(left: NDArray[np.float32], right: NDArray[np.float32]) -> list[str
     return [each.kind + each.by for place, each in enumerate(WHOLE) if not equal[..., place].all()]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.integers(0, 20), moments, people)
 def test_what_happens_or_arrives_later_changes_no_declared_feature(seed: int, time: int, who: str) -> None:
     rows = happenings(seed)
@@ -288,7 +289,7 @@ def test_what_happens_or_arrives_later_changes_no_declared_feature(seed: int, ti
     assert differing(*found) == []
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(st.integers(0, 20), moments, people, st.integers(0, 99), st.integers(1, 4))
 def test_delivery_in_any_order_within_the_hour_changes_no_declared_feature(
     seed: int, time: int, who: str, order: int, parts: int

@@ -20,6 +20,7 @@ from pipeline.features.plain import EVERY, FeatureSet, left_out, names
 from pipeline.features.ticks import SEAL_MS
 from pipeline.state import Frames, State, initial_state
 from ranking.dataset import plain_preparation, request_columns
+from tests.examples import examples
 from tests.frames import HOUR, act, frame, item, page
 
 LETTERS = "abcdefgh"
@@ -114,7 +115,7 @@ def differing(left: NDArray[np.float32], right: NDArray[np.float32], clock: str 
     return [name for place, name in enumerate(names(clock)) if not same[..., place].all()]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.integers(0, 20), requests)
 def test_what_happens_or_arrives_later_changes_no_feature(seed: int, request: Request) -> None:
     rows = happenings(seed)
@@ -126,7 +127,7 @@ def test_what_happens_or_arrives_later_changes_no_feature(seed: int, request: Re
     assert differing(values(grown(rows), request), values(grown(known), request)) == []
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(st.integers(0, 20), requests, st.integers(0, 99), st.integers(1, 4))
 def test_delivery_in_any_order_within_the_hour_and_any_parts_changes_no_feature(
     seed: int, request: Request, order: int, parts: int
@@ -143,7 +144,7 @@ def test_delivery_in_any_order_within_the_hour_and_any_parts_changes_no_feature(
     assert differing(whole, values(state, request)) == []
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(st.integers(0, 20), st.lists(requests, min_size=2, max_size=5), st.sampled_from(["exact", "order"]))
 def test_one_request_has_the_bits_it_has_among_others(seed: int, asked: list[Request], clock: str) -> None:
     state = grown(happenings(seed), clock)
@@ -152,7 +153,7 @@ def test_one_request_has_the_bits_it_has_among_others(seed: int, asked: list[Req
         assert differing(together[row], values(state, request)[0], clock) == []
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(st.integers(0, 20), st.lists(requests, min_size=2, max_size=6))
 def test_tables_kept_from_tick_to_tick_have_the_bits_of_direct_look_ups(seed: int, asked: list[Request]) -> None:
     rows = happenings(seed)

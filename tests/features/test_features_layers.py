@@ -14,6 +14,7 @@ from pipeline.features.layers import CounterLayers, PairLayers, SequenceLayers
 from pipeline.features.pairs import PairCounters
 from pipeline.features.runs import Run, coded
 from pipeline.features.sequences import Past, Sequences
+from tests.examples import examples
 
 NAMES = ("shown", "click")
 EVENTS = st.lists(st.tuples(st.integers(-4, 4), st.integers(1, 9), st.integers(0, 1)), max_size=40)
@@ -191,7 +192,7 @@ def test_delivery_order_does_not_change_a_history(
     assert same_past(last(sequence(acts), now), last(sequence(shuffled), now))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(ACTS, st.integers(0, 24))
 def test_a_history_never_shows_what_happened_or_arrived_later(
     acts: list[tuple[int, int, int, int, int]], now: int

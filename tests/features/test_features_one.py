@@ -16,6 +16,7 @@ from pipeline.features.texts import Texts, word
 from pipeline.logs.events import conform
 from pipeline.state import State, initial_state
 from ranking.dataset import plain_preparation, request_columns
+from tests.examples import examples
 from tests.frames import HOUR, act, frame, item, page
 
 LETTERS = "abcdefgh"
@@ -54,7 +55,7 @@ def shop(seed: int, *, layers: bool) -> State:
     return replace(state, counters=whole, pairs=pairs, history=history).advance(events(seed, 40, 20))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 1_000), st.booleans())
 def test_a_request_alone_has_the_bits_it_has_among_others(seed: int, layers: bool) -> None:
     state, rng = shop(seed, layers=layers), np.random.default_rng(seed)

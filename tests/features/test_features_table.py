@@ -20,6 +20,7 @@ from pipeline.features.rates import decay_weights
 from pipeline.features.ticks import SEAL_MS
 from pipeline.state import State, initial_state
 from ranking.dataset import plain_preparation, request_columns
+from tests.examples import examples
 from tests.frames import HOUR, act, frame, item, page
 
 LETTERS = "abcdefgh"
@@ -66,7 +67,7 @@ def direct(fitted: Fitted, batch: Batch, state: State) -> NDArray[np.float32]:
     return FeatureSet.of(replace(fitted, sheet=None)).values(batch, state)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.integers(0, 100), st.integers(1, 4))
 def test_a_tick_asked_for_again_has_the_bits_of_direct_look_ups(seed: int, size: int) -> None:
     state = shop(seed)

@@ -26,6 +26,7 @@ from pipeline.logs.forget import stranger
 from pipeline.logs.read import Log
 from pipeline.logs.storage.forgotten import Forgotten
 from pipeline.logs.store import EventStore, Row
+from tests.examples import examples
 
 USERS = ("ann-7d1e", "bob-93fa", "eve-c04b")
 MAKERS = (click, page, suggestion, about, item)
@@ -61,7 +62,7 @@ def rows(events: Sequence[Mapping[str, object]]) -> list[Row]:
     return [row(event, int(str(event["received"]))) for event in events]
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(data=st.data(), events=streams())
 def test_any_order_any_repeats_any_batches_and_any_number_of_runs_give_equal_bytes(
     data: st.DataObject, events: list[Event]
@@ -90,7 +91,7 @@ def test_any_order_any_repeats_any_batches_and_any_number_of_runs_give_equal_byt
 BAD = ("nonsense", '{"type": "feedback"}', "[]", '{"type": "click", "user_id": "\\ud800"}')
 
 
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(events=streams(), bad=st.lists(st.sampled_from(BAD), max_size=4))
 def test_every_event_is_accepted_quarantined_or_a_duplicate(events: list[Event], bad: list[str]) -> None:
     with opened() as (store, folder):
@@ -105,7 +106,7 @@ def test_every_event_is_accepted_quarantined_or_a_duplicate(events: list[Event],
         assert len(lines) == len(bad)
 
 
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(data=st.data(), events=streams())
 def test_a_log_is_that_of_those_who_were_not_forgotten_whenever_they_were(
     data: st.DataObject, events: list[Event]

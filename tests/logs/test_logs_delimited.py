@@ -13,6 +13,7 @@ from pipeline.errors import InputError
 from pipeline.logs.importers import rows as rows_module
 from pipeline.logs.importers.delimited import SEPARATORS, Dialect, read_delimited
 from pipeline.logs.importers.rows import SOUND, _walked, cut
+from tests.examples import examples
 
 CELL = st.text(alphabet=st.sampled_from('ab7 ,;|\t"\n.é€\u2028'), max_size=6)
 TABLE = st.integers(2, 4).flatmap(lambda width: st.lists(st.lists(CELL, min_size=width, max_size=width), max_size=8))
@@ -36,7 +37,7 @@ def read(data: bytes, **dialect: str) -> tuple[list[tuple[str | None, ...]], lis
 
 
 @given(TABLE, st.sampled_from(SEPARATORS), st.sampled_from(["\n", "\r\n"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_what_a_writer_wrote_is_read_back_with_its_lines(table: list[list[str]], separator: str, end: str) -> None:
     data = written(table, separator, end)
     found, lines, refused = read(data, separator=separator)
@@ -48,7 +49,7 @@ def test_what_a_writer_wrote_is_read_back_with_its_lines(table: list[list[str]],
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_bytes_end_in_anything_but_rows_or_an_input_error(noise: bytes) -> None:
     try:
         found, lines, refused = read(b"a,b\n1,2\n" + noise)
@@ -60,7 +61,7 @@ def test_no_bytes_end_in_anything_but_rows_or_an_input_error(noise: bytes) -> No
 
 
 @given(st.lists(st.sampled_from(["x,y", 'x,"y"', 'x,"y', 'x,"y"z', "x", 'x,y"', '"x\n,y', 'x,"a""b"', ""]), max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_sound_row_is_kept_whatever_stands_around_it(around: list[str]) -> None:
     """A row without quotes and the number of all lines survive, unless an open cell that ends soundly takes it in."""
     text = "\n".join(["a,b", *around, "last,row"]) + "\n"
@@ -70,7 +71,7 @@ def test_a_sound_row_is_kept_whatever_stands_around_it(around: list[str]) -> Non
 
 
 @given(TABLE, st.integers(1, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_blocks_of_any_size_and_the_walk_cut_alike(table: list[list[str]], size: int) -> None:
     data = written(table, ",", "\n")
     width = len(table[0]) if table else 2

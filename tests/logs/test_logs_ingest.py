@@ -17,6 +17,7 @@ from pipeline.logs import merge as merging
 from pipeline.logs.importers import podium
 from pipeline.logs.ingest import ingest
 from pipeline.logs.read import Log
+from tests.examples import examples
 
 DAY = 86_400_000
 NOW = 1_700_000_000_000
@@ -119,7 +120,7 @@ EVENTS = st.builds(
 BAD = st.sampled_from(["nonsense", '{"type":"feedback"}', json.dumps(click("x", quantity=0))])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), events=st.lists(EVENTS, min_size=1, max_size=12))
 def test_any_order_any_batches_and_repeats_give_equal_bytes(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, events: list[dict[str, Any]]
@@ -137,7 +138,7 @@ def test_any_order_any_batches_and_repeats_give_equal_bytes(
     assert stored(folder / "log") == stored(folder / "expected")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(rows=st.lists(EVENTS | BAD, min_size=1, max_size=15))
 def test_every_row_is_accepted_quarantined_a_duplicate_or_a_conflict(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any] | str]

@@ -16,6 +16,7 @@ from pipeline.logs.holdout import hashed_sides, time_boundaries
 from pipeline.logs.ingest import ingest
 from pipeline.logs.read import Log, latest_items
 from pipeline.logs.split import split
+from tests.examples import examples
 
 HOUR = 3_600_000
 START = 1_700_000_000_000
@@ -234,7 +235,7 @@ def test_the_seed_decides_the_side_and_nothing_else_does() -> None:
     assert (one == "valid").mean() == pytest.approx(0.10, abs=0.03)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30)), min_size=4, max_size=25, unique=True),
     by=st.sampled_from(["last", "time", "user", "query"]),

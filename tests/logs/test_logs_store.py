@@ -14,6 +14,7 @@ from store_tools import FOREVER, NOW, held, ids, row, started
 
 from pipeline.errors import InputError
 from pipeline.logs.store import EventStore, Forgotten, Limits, Row, StoreBrokenError, StoreFullError
+from tests.examples import examples
 
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.full)]
 
@@ -238,7 +239,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.lists(OPERATIONS, max_size=12))
 def test_whatever_happens_no_event_is_counted_twice(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, object]]

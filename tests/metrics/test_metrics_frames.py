@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.metrics.runs import evaluate_frame, evaluate_run
 from pipeline.metrics.tables.lists import LongLists, blocks, repeated
 from podium import cli
+from tests.examples import examples
 
 NAMES = ["ndcg@3", "ndcg", "dcg_exp@2", "mrr", "map@3", "recall", "precision@2", "hit@1", "r_precision", "bpref"]
 NAMES += ["rbp@4", "rbp_residual", "err@3", "auc", "judged@2", "gauc", "auc_pooled"]
@@ -34,7 +35,7 @@ def tables(draw: st.DrawFn) -> pl.DataFrame:
 
 
 @given(tables(), st.sampled_from(["id", "trec", "expected"]), st.sampled_from(["zero", "skip"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_table_and_its_two_halves_have_the_same_values(table: pl.DataFrame, ties: Any, empty: Any) -> None:
     run, qrels = table.drop("grade").drop_nulls("score"), table.drop("score").drop_nulls("grade")
     if not set(run["qid"]) & set(qrels["qid"]):

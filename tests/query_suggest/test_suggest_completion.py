@@ -29,6 +29,7 @@ from query_suggest.stages import (
     typed,
 )
 from query_suggest.train import suggest_index
+from tests.examples import examples
 
 SCORES = {
     "learning to rank": 8.0,
@@ -131,7 +132,7 @@ def test_many_requests_at_once_equal_one_at_a_time(index: SuggestIndex) -> None:
 words = st.text("ab ", min_size=1, max_size=6).map(lambda text: " ".join(text.split())).filter(bool)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.sets(words, min_size=1, max_size=20), st.text("ab", min_size=1, max_size=4))
 def test_completions_are_closed_under_prefix_and_come_once(queries: set[str], prefix: str) -> None:
     index = index_of({query: float(place) for place, query in enumerate(sorted(queries))})

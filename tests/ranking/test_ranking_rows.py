@@ -21,6 +21,7 @@ from ranking.config import RankingConfig
 from ranking.dataset import judged_rows, plain_preparation, request_columns, shown_rows
 from ranking.rows import Rows
 from ranking.train import fit_clicks, train_ranker
+from tests.examples import examples
 
 HOUR = 3_600_000
 GAINS = {"click": 1.0, "purchase": 3.0}
@@ -121,7 +122,7 @@ def batch_of(log: Memory, state: State) -> Batch:
     return Batch(batch.requests, state.catalogue.dense(ids).reshape(len(impressions), -1), {})
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 1_000), st.integers(0, 39))
 def test_deleting_what_happens_later_changes_no_feature(seed: int, place: int) -> None:
     log = Memory(market(seed, late_ms=HOUR))
@@ -134,7 +135,7 @@ def test_deleting_what_happens_later_changes_no_feature(seed: int, place: int) -
     assert found[0].tobytes() == found[1].tobytes()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.integers(0, 1_000), st.randoms(use_true_random=False))
 def test_delivery_before_the_seal_does_not_change_a_byte_of_the_training_rows(seed: int, random: object) -> None:
     prompt = market(seed)

@@ -16,12 +16,13 @@ from ranking.inputs import Inputs
 from ranking.rows import Later, Placed, Rows
 from ranking.train import fit_clicks
 from ranking.unexposed import draw_unexposed, mixed, unexposed_rows
+from tests.examples import examples
 
 HAVE = ("worth", "strange", "ctr", "convert_rate")
 SMALL = RankingConfig(trees=60, leaves=7, threads=1, feature_share=1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 8))
 def test_a_drawn_item_is_a_candidate_that_was_not_shown_and_comes_once(seed: int, most: int) -> None:
     rng = np.random.default_rng(seed)

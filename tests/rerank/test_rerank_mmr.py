@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerank.mmr import mmr_order, mmr_orders
+from tests.examples import examples
 
 X, Y = [1.0, 0.0], [0.0, 1.0]
 
@@ -39,7 +40,7 @@ def lists(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return rng.permutation(size) / max(size, 1), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(lists(), st.floats(0, 1), st.integers(0, 14))
 def test_no_item_is_lost_or_doubled_and_a_bigger_k_only_extends(
     case: tuple[np.ndarray, np.ndarray], trade: float, k: int
@@ -49,7 +50,7 @@ def test_no_item_is_lost_or_doubled_and_a_bigger_k_only_extends(
     assert mmr_order(*case, k, trade).tolist() == whole[:k]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(lists(), st.integers(0, 1000))
 def test_the_order_in_which_items_come_changes_nothing(case: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     relevance, vectors = case

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerank.windows import scatter
+from tests.examples import examples
 
 
 def test_one_of_a_group_in_any_two_slots() -> None:
@@ -33,7 +34,7 @@ def test_items_without_the_attribute_are_free() -> None:
     assert broken.tolist() == [0]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=20),
     st.tuples(st.integers(1, 5), st.integers(1, 3)),

@@ -13,6 +13,7 @@ from pipeline.prepare import Allow, Analyse, History, NoCorrection, Normalise
 from retrieval.config import CHANNELS, PopularConfig, RetrievalConfig
 from retrieval.popular import PopularIndex, popular_order
 from retrieval.stages import Fuse, Given, Popular, append
+from tests.examples import examples
 from tests.frames import HOUR, act, frame, item, page
 from tests.retrieval.shop import NOW, WORDS, Shop, ask, catalogue_of, prepared, state_of
 
@@ -40,7 +41,7 @@ requests = st.fixed_dictionaries(
     }
 )
 several = st.lists(requests, min_size=1, max_size=4)
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def retrieved(shop: Shop, batch: Batch) -> Batch:

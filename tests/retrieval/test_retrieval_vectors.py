@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from retrieval import vectors as vectors_module
 from retrieval.nearest import Exact, VectorIndex, extended
+from tests.examples import examples
 from tests.retrieval.vector_indexes import DIM, EXACT, KINDS, brute_force, in_threads, index_of, queries_of, vectors_of
 
 faiss = pytest.importorskip("faiss")
@@ -160,7 +161,7 @@ def test_live_items_are_found_beside_the_others_and_the_old_index_stays_as_it_wa
         extended(first, np.full((1, DIM), np.inf, np.float32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_whole_numbers_leave_no_room_for_rounding(data: st.DataObject) -> None:
     size, k = data.draw(st.integers(0, 40)), data.draw(st.integers(1, 45))

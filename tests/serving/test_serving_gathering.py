@@ -19,6 +19,7 @@ from serving import door as doors
 from serving.door import Door
 from serving.events import Posted, read_posted, read_posts
 from serving.service import now_ms
+from tests.examples import examples
 
 MOST = 4
 EVENTS: list[object] = [
@@ -52,7 +53,7 @@ def alone(body: bytes, received: int | None) -> object:
         return error
 
 
-@trying(max_examples=60, deadline=None)
+@trying(max_examples=examples(60), deadline=None)
 @given(BODIES, st.lists(st.none() | st.integers(1, 9), min_size=8, max_size=8))
 def test_a_post_reads_the_same_in_any_company(bodies: list[bytes], received: list[int | None]) -> None:
     posts = list(zip(bodies, received, strict=False))
@@ -69,7 +70,7 @@ ODD_TIMES = st.dictionaries(st.sampled_from(["time", "received"]), TIMES)
 ODD_NUMBERS = st.dictionaries(st.sampled_from(["value", "quantity", "dwell_ms"]), NUMBERS, max_size=1)
 
 
-@trying(max_examples=120, deadline=None)
+@trying(max_examples=examples(120), deadline=None)
 @given(ODD, ODD_TIMES, ODD_NUMBERS)
 def test_one_event_is_judged_as_it_is_among_many(
     ids: dict[str, object], times: dict[str, object], numbers: dict[str, object]
@@ -81,7 +82,7 @@ def test_one_event_is_judged_as_it_is_among_many(
         assert few.frames["feedback"].equals(among.frames["feedback"].head(1))
 
 
-@trying(max_examples=15, deadline=None)
+@trying(max_examples=examples(15), deadline=None)
 @given(BODIES)
 def test_posts_at_the_same_moment_are_answered_and_kept_as_one_by_one(bodies: list[bytes]) -> None:
     async def post(door: Door, store: EventStore, body: bytes) -> object:

@@ -28,6 +28,7 @@ from serving.engine import Engine
 from serving.ports import Slate
 from serving.run import export
 from serving.slates import Kept, Slates
+from tests.examples import examples
 from tests.shop import Shop
 from tests.waiting import soon
 
@@ -116,13 +117,13 @@ def test_an_odd_id_works_everywhere(client: httpx.Client, name: str) -> None:
     works(client, name)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(IDS)
 def test_any_id_works_everywhere(client: httpx.Client, name: str) -> None:
     works(client, name)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(IDS)
 def test_a_page_of_any_name_is_paged(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     name = name[:120]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.metrics.statistics.compare import paired_permutation
 from pipeline.metrics.statistics.corrections import benjamini_hochberg, bonferroni, holm, tukey_hsd
+from tests.examples import examples
 
 P = np.array([0.04, 0.01, 0.03, 0.005])
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12).map(np.array)
@@ -76,7 +77,7 @@ def test_tukey_leaves_out_a_request_that_one_system_lacks_and_keeps_groups_toget
     assert np.isnan(tukey_hsd(np.full((2, 3), np.nan), 0)).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 1000))
 def test_tukey_never_says_0(seed: int) -> None:
     values = np.random.default_rng(seed).normal([0, 5, 10], 1.0, (20, 3))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.metrics.interleaving import NOBODY, A, B, credit, preference, team_draft
+from tests.examples import examples
 
 rankings = st.lists(st.integers(0, 12), min_size=1, max_size=8, unique=True)
 
@@ -41,7 +42,7 @@ def test_the_rest_of_the_longer_ranking_is_nobodys() -> None:
     assert np.all(owner[0, last + 1 :] == NOBODY)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(rankings, rankings, st.integers(0, 99))
 def test_a_page_has_no_item_twice_and_teams_differ_by_one_at_most(a: list[int], b: list[int], seed: int) -> None:
     page, owner = team_draft(padded(a), padded(b), 10, np.random.default_rng(seed))
@@ -55,7 +56,7 @@ def test_a_page_has_no_item_twice_and_teams_differ_by_one_at_most(a: list[int], 
 
 
 @given(rankings, st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_a_ranking_against_itself_gives_itself(a: list[int], seed: int) -> None:
     page, _ = team_draft(padded(a), padded(a), 8, np.random.default_rng(seed))
     assert np.array_equal(page, padded(a))

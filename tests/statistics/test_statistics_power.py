@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 from pipeline.metrics.statistics.compare import paired_t
 from pipeline.metrics.statistics.power import Spread, detectable_effect, power_of, requests_needed, spread_of
+from tests.examples import examples
 
 
 def test_many_requests_show_2_8_standard_errors_with_80_percent() -> None:
@@ -30,7 +31,7 @@ def test_without_an_effect_the_power_is_alpha() -> None:
     assert power_of(0.3, spread) == pytest.approx(power_of(-0.3, spread))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.floats(0.02, 2.0), st.integers(5, 5000), st.sampled_from([0.5, 0.8, 0.95]))
 def test_size_and_effect_are_each_others_inverse(effect: float, n: int, power: float) -> None:
     spread = spread_of(np.random.default_rng(n).normal(size=n))

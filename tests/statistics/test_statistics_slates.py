@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.metrics.slates import kernels
+from tests.examples import examples
 
 # Six items: 0 and 1 of topic 0; 2 of topic 1; 3 of both; 4 of topic 2; 5 of none.
 TOPICS = np.array([[0, -1], [0, -1], [1, -1], [0, 1], [2, -1], [-1, -1]])
@@ -117,7 +118,7 @@ def brute_force(items: list[int], pool: list[int], topics: dict[int, set[int]], 
     return dcg(judged) / dcg(ideal) if dcg(ideal) else float("nan")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 6))
 def test_alpha_ndcg_is_what_brute_force_says(seed: int, k: int) -> None:
     generator = np.random.default_rng(seed)
@@ -135,7 +136,7 @@ def test_alpha_ndcg_is_what_brute_force_says(seed: int, k: int) -> None:
     assert value == pytest.approx(brute_force(items.tolist(), pool.tolist(), named, k), nan_ok=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 10_000))
 def test_ild_is_what_the_pairs_say_in_any_order_of_the_page(seed: int) -> None:
     generator = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ from scipy import stats
 from pipeline.metrics.statistics.compare import mean_error, paired_bootstrap, paired_permutation, paired_t, t_interval
 from pipeline.metrics.statistics.distributions import sign_tail
 from pipeline.metrics.statistics.flips import all_sums, drawn_sums, flip_p_value
+from tests.examples import examples
 
 ZEROS = np.zeros(6)
 
@@ -102,7 +103,7 @@ def test_a_group_of_alike_values_turns_as_one() -> None:
     assert paired_permutation(1.0 + users, np.zeros(60), seed=0, groups=users).p_value == 2 / 64
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=6, max_size=40), st.integers(0, 5))
 def test_swapping_the_systems_turns_the_sign_and_keeps_p(values: list[int], seed: int) -> None:
     assume(len(set(values)) > 1)
