@@ -190,6 +190,7 @@ def open_artifact(folder: Path, kind: str) -> Manifest:
     manifest = read_manifest(folder)
     if manifest.kind != kind:
         raise ArtifactError("kind", f"an artifact of kind {kind}", place=str(folder), received=manifest.kind)
+    verify_names(folder, manifest)
     verify_files(folder, manifest)
     return manifest
 
@@ -209,8 +210,8 @@ def verify_names(folder: Path, manifest: Manifest) -> None:
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
-    """Check that the folder is what was published, byte by byte. Raises ArtifactError."""
-    verify_names(folder, manifest)
+    """Check that the files of a folder whose names are right are what was published, byte by byte. Raises
+    ArtifactError."""
     with readable(folder):
         for name, about in manifest.files.items():
             path = folder / name

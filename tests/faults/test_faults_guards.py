@@ -1,10 +1,12 @@
 """No check of these tables is one that cannot fail: take away the guard, and the check of its case fails."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import click
 import polars as pl
@@ -125,9 +127,15 @@ GUARDS: list[tuple[str, object, Callable[[Bench], None]]] = [
     ),
     ("pipeline.logs.ingest.lasting", lambda *_: {}, lambda bench: check_over_a_file(bench.tmp)),
     ("pipeline.config.check_sections", nothing, configured("a misspelt section")),
-    ("pipeline.artifacts.verify_files", nothing, verified("a flipped bit")),
-    ("pipeline.artifacts.verify_files", nothing, verified("a file that leaves the part")),
-    ("pipeline.artifacts.verify_files", nothing, verified("a link to a file elsewhere")),
+    ("pipeline.bundle.verify_files", nothing, verified("a flipped bit")),
+    ("pipeline.bundle.verify_names", nothing, verified("a file that leaves the part")),
+    ("pipeline.bundle.verify_names", nothing, verified("a link to a file elsewhere")),
+    ("pipeline.bundle.verify_names", nothing, verified("a file nobody lists")),
+    ("pipeline.bundle._fit", nothing, verified("a part of another catalogue")),
+    ("pipeline.bundle._identity", lambda *_: ANY, verified("another cutoff")),
+    ("pipeline.bundle._identity", lambda *_: ANY, verified("an id that leaves the root")),
+    ("pipeline.bundle.misfit", nothing, verified("a cutoff that is a fraction")),
+    ("pipeline.bundle.read_json", lambda path: json.loads(path.read_text()), verified("a field that stands twice")),
     ("pipeline.catalogue.read_table", lambda path, _: pl.read_parquet(path), opened("items without names")),
     ("serving.assembly.open_reorderings", lambda _: {}, opened("a trade above one")),
     ("pipeline.logs.split._check_log", nothing, asked("split", "time of a log without clock")),
