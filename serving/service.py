@@ -51,7 +51,7 @@ class Service:
         self.store = EventStore(settings.database_url)
         self.door = Door(config.event_batch, plausible=None if settings.replay else Plausible.of(settings.logs))
         slates = f"sqlite:///{settings.root / 'slates.db'}"
-        self.slates = Slates(slates, config.slate_minutes * 60, config.slates)
+        self.slates = Slates(slates, config.slate_minutes * 60, config.slates, digest=self.store.digest)
         self.follower = Follower(engine, self.store, settings, metrics)
         self.impressions = Impressions(self.store, metrics, config.impressions, self._forgotten)
         self.snapshots = Snapshots(settings.root / "snapshots", settings.sampled, config, metrics, self._forgotten)

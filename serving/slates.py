@@ -3,8 +3,9 @@
 A slate lost in a crash costs its caller one new search, so this database does not wait for the disk.
 """
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -23,7 +24,13 @@ _SLATES = sa.Table(
     sa.Column("kept", sa.Float, nullable=False, index=True),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
+# Whose answers were here: inside of pages there may be copies of them. The hash of nobody: since when that is noted.
+_DEPARTED = sa.Table("departed", _TABLES, sa.Column("hash", sa.LargeBinary(16), primary_key=True))
 _PRUNE_EVERY = 256  # slates between two prunings
+
+
+def _plain(user: str) -> bytes:
+    return hashlib.blake2b(user.encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,25 @@ class Kept:
 
 
 class Slates:
-    """clock: seconds; an argument so that a test can let ten minutes pass."""
+    """clock: seconds; an argument so that a test can let ten minutes pass.
 
-    def __init__(self, url: str, seconds: float, most: int, clock: Callable[[], float] = time.time) -> None:
+    digest: stands for a user without naming one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        seconds: float,
+        most: int,
+        clock: Callable[[], float] = time.time,
+        digest: Callable[[str], bytes] = _plain,
+    ) -> None:
         self._db = open_database(url, "OFF", _TABLES)
-        self._seconds, self._most, self._clock = seconds, most, clock
+        self._seconds, self._most, self._clock, self._digest = seconds, most, clock, digest
         self._since_pruned = 0
+        if not self._departed(b"") and scrub(self._db):  # of an earlier version
+            with self._db.begin() as connection:
+                _note(connection, [b""])
 
     def keep(self, kept: Kept) -> None:
         """Keep an answer under its request id; a repeated id replaces the one before."""
@@ -74,10 +94,17 @@ class Slates:
 
     def forget(self, user_id: str) -> bool:
         """Remove a user's answers, and every byte of them from the files; whether these are clean already, which they
-        are not while somebody reads."""
+        are not while somebody reads. Of somebody who never had any nothing is to be cleaned away."""
+        who = self._digest(user_id)
         with self._db.begin() as connection:
-            connection.execute(_SLATES.delete().where(_SLATES.c.user_id == user_id))
-        return scrub(self._db)
+            if connection.execute(_SLATES.delete().where(_SLATES.c.user_id == user_id)).rowcount:
+                _note(connection, [who])
+        if not self._departed(who):
+            return True
+        if clean := scrub(self._db):
+            with self._db.begin() as connection:
+                connection.execute(_DEPARTED.delete().where(_DEPARTED.c.hash == who))
+        return clean
 
     def count(self) -> int:
         with self._db.connect() as connection:
@@ -91,10 +118,27 @@ class Slates:
     def close(self) -> None:
         self._db.dispose()
 
+    def _departed(self, who: bytes) -> bool:
+        with self._db.connect() as connection:
+            return connection.scalar(sa.select(_DEPARTED.c.hash).where(_DEPARTED.c.hash == who)) is not None
+
     def _prune(self, connection: sa.Connection) -> None:
         self._since_pruned = 0
-        connection.execute(_SLATES.delete().where(_SLATES.c.kept <= self._clock() - self._seconds))
+        self._drop(connection, self._clock() - self._seconds)
         newest = sa.select(_SLATES.c.kept).order_by(_SLATES.c.kept.desc()).offset(self._most).limit(1)
         border = connection.scalar(newest)
         if border is not None:
-            connection.execute(_SLATES.delete().where(_SLATES.c.kept <= border))
+            self._drop(connection, border)
+
+    def _drop(self, connection: sa.Connection, border: float) -> None:
+        """Remove what was kept until `border`, and note whose that was."""
+        old = _SLATES.c.kept <= border
+        users = connection.scalars(sa.select(_SLATES.c.user_id).where(old, _SLATES.c.user_id.is_not(None)).distinct())
+        _note(connection, [self._digest(user) for user in users])
+        connection.execute(_SLATES.delete().where(old))
+
+
+def _note(connection: sa.Connection, users: Sequence[bytes]) -> None:
+    if users:
+        rows = [{"hash": user} for user in users]
+        connection.execute(_DEPARTED.insert().prefix_with("OR IGNORE"), rows)

@@ -1,5 +1,6 @@
 """What travels: the bodies of requests, strict about names and types, and the shape of answers for the docs."""
 
+import re
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
@@ -9,6 +10,7 @@ from pydantic.json_schema import WithJsonSchema
 
 from pipeline.features.text import normalise
 from pipeline.filters import parse_filters
+from pipeline.logs.events import CONTROL, NO_CONTROL
 from pipeline.logs.items import NAMED
 from pipeline.logs.wire import MAX_TIME
 from pipeline.values import plain_texts
@@ -35,10 +37,13 @@ def _moment(value: object) -> object:
     return round(moment.timestamp() * 1000)
 
 
+_CONTROL = re.compile(CONTROL)
+
+
 def _kept(value: str) -> str:
-    """As for events: an id that not every database can keep names nobody."""
-    if "\0" in value:
-        raise ValueError("must not contain U+0000")
+    """As for events: an id with control characters names nobody."""
+    if _CONTROL.search(value):
+        raise ValueError(NO_CONTROL)
     return value
 
 

@@ -111,7 +111,7 @@ def _proved(event: AnyEvent) -> bool:
         return False
     ids = (event.event_id, event.item_id, event.action, event.user_id, event.session_id, event.request_id)
     subject = event.user_id is not None or event.session_id is not None
-    return subject and not any("\0" in name for name in ids if name is not None)
+    return subject and all(name.isprintable() for name in ids if name is not None)  # no control character is
 
 
 def _one_by_one(raw: Sequence[bytes], place: str, first: int = 1) -> tuple[list[int], list[AnyEvent], list[Reject]]:

@@ -11,6 +11,8 @@ import polars as pl
 
 SCHEMA: Final = 1
 MAX_ID: Final = 128
+CONTROL: Final = r"[\x00-\x1f\x7f]"  # no id holds one: PostgreSQL keeps no U+0000, and U+001F marks who came back
+NO_CONTROL: Final = "must not hold control characters (U+0000 to U+001F, U+007F)"
 
 _EVENT: Final[dict[str, pl.DataType]] = {"event_id": pl.String(), "time": pl.Int64(), "received": pl.Int64()}
 _SUBJECT: Final[dict[str, pl.DataType]] = {"user_id": pl.String(), "session_id": pl.String()}

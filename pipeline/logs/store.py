@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pipeline.logs.storage import rows
 from pipeline.logs.storage.cleaning import Cleaner
 from pipeline.logs.storage.database import DiskFullError, StoreBrokenError, StoreFullError, named, open_database
-from pipeline.logs.storage.forgotten import Forgotten, Mark
+from pipeline.logs.storage.forgotten import Forgotten, Mark, digest
 from pipeline.logs.storage.rows import Row, Stored
 from pipeline.logs.storage.schema import EVENTS, FORGOTTEN, TABLES, head, settle_schema
 from pipeline.logs.storage.version import Version
@@ -107,10 +107,16 @@ class EventStore:
     def forget(self, user_id: str) -> "Future[int]":
         """Remove a user's events and remember that it was done, but not of whom; how many events there were.
 
+        Of somebody who never had any nothing is to be cleaned away.
+
         On SQLite no byte of the id is left in the database's files, once nobody reads from the write-ahead log; on
         PostgreSQL the rows are left to a VACUUM that is started at once.
         """
         return self._writer.do(lambda connection: rows.forget(connection, self._salt, user_id), dirties=True)
+
+    def digest(self, user_id: str) -> bytes:
+        """What stands for a user without naming one, to whoever lacks the store's key."""
+        return digest(self._salt, user_id)
 
     def forgotten(self) -> Forgotten:
         """Everybody who was ever forgotten; cheap to ask again, since nobody leaves and `times` only grows."""

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from pipeline.logs.events import MAX_ID, SHOWN, SUGGESTED
+from pipeline.logs.events import CONTROL, MAX_ID, NO_CONTROL, SHOWN, SUGGESTED
 from pipeline.logs.items import NAMED
 from pipeline.logs.wire import MAX_TIME
 
@@ -108,6 +108,7 @@ def _shown() -> Iterator[Check]:
     length = cell["item_id"].str.len_chars()
     bad_id = cell["item_id"].is_null() | ~length.is_between(1, MAX_ID)
     yield "items[].item_id", _any("items", bad_id), f"must have 1 to {MAX_ID} characters"
+    yield "items[].item_id", _any("items", cell["item_id"].str.contains(CONTROL)), NO_CONTROL
     bad_position = cell["position"].is_null() | (cell["position"] < 0)
     yield "items[].position", _any("items", bad_position), "must be 0 or more"
     yield "items[].score", _any("items", ~cell["score"].is_finite()), "must be a finite number"
@@ -149,7 +150,7 @@ def _identifier(name: str, *, required: bool = False) -> Iterator[Check]:
     out = ~pl.col(name).str.len_chars().is_between(1, MAX_ID)
     bad = pl.col(name).is_null() | out if required else out
     yield name, bad, f"must have 1 to {MAX_ID} characters"
-    yield name, pl.col(name).str.contains("\0", literal=True), "must not hold U+0000"  # which PostgreSQL cannot keep
+    yield name, pl.col(name).str.contains(CONTROL), NO_CONTROL
 
 
 def _subject() -> Iterator[Check]:

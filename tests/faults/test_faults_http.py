@@ -68,7 +68,7 @@ BODIES: list[tuple[str, object, Words]] = [
     ("search", {"query": "red", "filters": {"exclude_items": "i1"}}, ("filters.exclude_items", "list of texts")),
     ("recommend", {}, ("surface", "is required")),
     ("recommend", {"surface": ""}, ("surface", "at least 1")),
-    ("recommend", {"surface": "home", "user_id": "a\x00"}, ("user_id", "must not contain U+0000")),
+    ("recommend", {"surface": "home", "user_id": "a\x00"}, ("user_id", "control characters")),
     ("recommend", {"surface": "similar"}, ("item_id", "required when the surface is `similar`")),
     ("recommend/batch", {"surface": "home"}, ("user_ids", "is required")),
     ("recommend/batch", {"surface": "home", "user_ids": []}, ("user_ids", "at least 1")),

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.logs.decode import Chunk
-from pipeline.logs.events import COLUMNS, MAX_ID, SHOWN
+from pipeline.logs.events import COLUMNS, CONTROL, MAX_ID, SHOWN
 from pipeline.logs.importers.base import event_id
 from pipeline.logs.importers.positions import counted_from_zero
 from pipeline.logs.importers.tables import Table
@@ -43,8 +43,10 @@ def pages(table: Table) -> Iterator[Chunk]:
 def _sized(table: Table) -> Table:
     """Without rows that would refuse their whole page; numbers of a cell are read, or left out."""
     for name in ("item_id", "request_id"):
-        sound = pl.col(name).is_not_null() & (pl.col(name).str.len_chars() <= MAX_ID) & ~pl.col(name).str.contains("\0")
-        why = pl.when(~sound).then(pl.lit(f"must have 1 to {MAX_ID} characters, none of them U+0000"))
+        sound = (
+            pl.col(name).is_not_null() & (pl.col(name).str.len_chars() <= MAX_ID) & ~pl.col(name).str.contains(CONTROL)
+        )
+        why = pl.when(~sound).then(pl.lit(f"must have 1 to {MAX_ID} characters, none of them a control character"))
         table = table.refusing(name, table.frame.select(why).to_series())
     if CLICKED in table.columns:
         table = table.fitted(CLICKED, pl.Boolean())

@@ -5,12 +5,13 @@ A note in the table `meta` is committed with the forgetting, so that whoever ope
 
 import logging
 import threading
+import time
 from typing import Final
 
 import sqlalchemy as sa
 
 from pipeline.logs.storage.database import IMMEDIATE, reason, scrub, truncate, without_transaction
-from pipeline.logs.storage.schema import META, UNCLEAN, read_meta
+from pipeline.logs.storage.schema import DEPARTED, META, UNCLEAN, read_meta
 
 LOG = logging.getLogger("podium.logs")
 _TABLES: Final = ("events", "forgotten")
@@ -23,6 +24,7 @@ class Cleaner:
     def __init__(self, engine: sa.Engine) -> None:
         self._db = engine
         self._rewritten = ""  # the note for which the file was written anew
+        self._began = 0  # ns, when that was begun
         self._thread: threading.Thread | None = None
 
     def __call__(self) -> bool:
@@ -41,10 +43,14 @@ class Cleaner:
             self._thread.join(_PATIENCE_SECONDS)
 
     def _scrub(self, note: str) -> bool:
-        clean = truncate(self._db) if self._rewritten == note else scrub(self._db)
-        self._rewritten = note
+        if self._rewritten == note:
+            clean = truncate(self._db)
+        else:
+            self._began = time.time_ns()
+            clean = scrub(self._db)
+            self._rewritten = note
         if clean:
-            self._done(note)
+            self._done(note, self._began)
         return clean
 
     def _vacuum(self, note: str) -> bool:
@@ -57,14 +63,17 @@ class Cleaner:
         return False
 
     def _vacuum_all(self, note: str) -> None:
+        began = time.time_ns()
         try:
             with without_transaction(self._db) as connection:
                 for table in _TABLES:
                     connection.exec_driver_sql(f"VACUUM {table}")
-            self._done(note)
+            self._done(note, began)
         except Exception as error:  # tried again
             LOG.warning("what was forgotten is not cleaned away yet: %s", reason(error))
 
-    def _done(self, note: str) -> None:
+    def _done(self, note: str, began: int) -> None:
+        """Nothing is left of what was removed before the cleaning began."""
         with self._db.connect().execution_options(begin=IMMEDIATE) as connection, connection.begin():
             connection.execute(sa.delete(META).where(META.c.name == UNCLEAN, META.c.value == note))
+            connection.execute(sa.delete(DEPARTED).where(DEPARTED.c.at < began))

@@ -1,5 +1,6 @@
 """The statements of the event store: rows go in once each, leave when they are elsewhere, or are forgotten."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.logs.storage.forgotten import digest
-from pipeline.logs.storage.schema import EVENTS, FORGOTTEN, SEEN, keep_head, note_unclean
+from pipeline.logs.storage.schema import DEPARTED, EVENTS, FORGOTTEN, SEEN, keep_head, note_unclean
 
 # One statement a row on SQLite, one statement a group on PostgreSQL, where each is a trip to the server.
 _INSERT_SQLITE: Final = """
@@ -89,7 +90,7 @@ def release(
 
     Returns how many there were, and where to go on."""
     wanted = (
-        sa.select(EVENTS.c.seq, EVENTS.c.event_id, EVENTS.c.received)
+        sa.select(EVENTS.c.seq, EVENTS.c.event_id, EVENTS.c.received, EVENTS.c.user_id)
         .where(EVENTS.c.seq > after, EVENTS.c.seq <= seq, *_before(before))
         .order_by(EVENTS.c.seq)
         .limit(limit)
@@ -98,7 +99,8 @@ def release(
     if not rows:
         return 0, None
     keep_head(connection)
-    _remember(connection, ((digest(salt, event_id), received) for _, event_id, received in rows))
+    _remember(connection, ((digest(salt, event_id), received) for _, event_id, received, _ in rows))
+    _depart(connection, [digest(salt, user) for user in {row.user_id for row in rows} if user is not None])
     last = int(rows[-1].seq)
     gone = sa.delete(EVENTS).where(EVENTS.c.seq > after, EVENTS.c.seq <= last, *_before(before))
     connection.execute(gone)
@@ -115,7 +117,10 @@ def drop_seen(connection: sa.Connection, before: int) -> None:
 
 
 def forget(connection: sa.Connection, salt: bytes, user_id: str) -> int:
-    """Remove a user's rows, and note that and when it was done, but not of whom."""
+    """Remove a user's rows, and note that and when it was done, but not of whom.
+
+    Only of somebody who ever had a row there is something to be cleaned away.
+    """
     last = keep_head(connection)
     mine = EVENTS.c.user_id == user_id
     rows = connection.execute(sa.select(EVENTS.c.event_id, EVENTS.c.received).where(mine)).all()
@@ -126,8 +131,18 @@ def forget(connection: sa.Connection, salt: bytes, user_id: str) -> int:
     if not connection.execute(again).rowcount:
         once = {"hash": digest(salt, user_id), "times": 1, "seq": last, "done": False}
         connection.execute(sa.insert(FORGOTTEN).values(once))
-    note_unclean(connection)
+    if rows or connection.scalar(sa.select(DEPARTED.c.at).where(DEPARTED.c.hash == digest(salt, user_id))):
+        note_unclean(connection)
     return len(rows)
+
+
+def _depart(connection: sa.Connection, users: Sequence[bytes]) -> None:
+    if users:
+        now = time.time_ns()
+        make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        insertion = make(DEPARTED)
+        again = insertion.on_conflict_do_update(index_elements=["hash"], set_={"at": now})
+        connection.execute(again, [{"hash": user, "at": now} for user in users])
 
 
 def _remember(connection: sa.Connection, ids: Iterable[tuple[bytes, int]]) -> None:

@@ -9,6 +9,7 @@ from pipeline.logs.storage.database import IMMEDIATE, create_tables, lock
 from pipeline.logs.storage.forgotten import SIZE, digest
 
 UNCLEAN: Final = "unclean"
+_DEPARTURES: Final = "departures"
 TABLES: Final = sa.MetaData()
 _SEQ = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts by itself only in an INTEGER key
 EVENTS: Final = sa.Table(
@@ -39,6 +40,13 @@ FORGOTTEN: Final = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("done", sa.Boolean, nullable=False),
 )
+# Whose events have left for the log: inside of pages there may be copies of them. at: ns, when the last ones left.
+DEPARTED: Final = sa.Table(
+    "departed",
+    TABLES,
+    sa.Column("hash", sa.LargeBinary(SIZE), primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
 META: Final = sa.Table(
     "meta",
     TABLES,
@@ -57,6 +65,10 @@ def settle_schema(engine: sa.Engine) -> dict[str, str]:
             if read_meta(connection, name) is None:
                 write_meta(connection, name, secrets.token_hex(size))
         told = {name: read_meta(connection, name) or "" for name in ("id", "salt")}
+        if read_meta(connection, _DEPARTURES) is None:
+            write_meta(connection, _DEPARTURES, "noted")
+            if connection.scalar(sa.select(SEEN.c.hash).limit(1)) is not None:
+                note_unclean(connection)  # earlier versions did not note whose events left
         columns = {column["name"] for column in sa.inspect(connection).get_columns("forgotten")}
         if "user_id" in columns:
             _hash_forgotten(connection, bytes.fromhex(told["salt"]))
