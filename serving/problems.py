@@ -141,6 +141,6 @@ def _named(found: Mapping[str, object]) -> tuple[str, str]:
 
 def _sentence(message: str) -> str:
     """pydantic's message as the end of a sentence that begins with the field."""
-    for start in ("Value error, ", "Input "):
+    for start in ("Value error, ", "Input ", "List ", "String ", "Dictionary "):
         message = message.removeprefix(start)
-    return message.replace("should", "must", 1)
+    return message.replace("should", "must", 1).replace(" after validation", "")

@@ -81,7 +81,11 @@ BODIES: list[tuple[str, object, Words]] = [
     ("rank", {"items": [{}]}, ("items[0].item_id", "is required")),
     ("rank", {"items": [{"item_id": ""}]}, ("items[0].item_id", "at least 1")),
     ("rank", {"items": [{"item_id": "a"}, {"item_id": "a"}]}, ("items", "only once", "'a'")),
-    ("rank", {"items": [{"item_id": f"i{n}"} for n in range(1001)]}, ("items", "at most 1000")),
+    (
+        "rank",
+        {"items": [{"item_id": f"i{n}"} for n in range(1001)]},
+        ("items: must have at most 1000 items, not 1001",),
+    ),
     ("events", {"event_id": "e"}, ("type",)),
 ]
 

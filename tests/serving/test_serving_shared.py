@@ -114,8 +114,11 @@ def searches(path: Path) -> float:
 def test_the_numbers_of_a_service_of_two_workers_are_the_sum(tiny_shop: Shop, tmp_path: Path) -> None:
     root = tmp_path / "root"
     key = CliRunner().invoke(cli, ["keys", "add", "ops", "--root", str(root), "--scope", "admin"]).stdout.strip()
+    config = tmp_path / "podium.toml"
+    config.write_text("[serving]\ndeadline_ms = 60000\n")
     call = {"headers": {"X-API-Key": key}, "timeout": 30.0}
-    with service("--bundle", str(tiny_shop.bundles), "--root", str(root), "--workers", "2") as url:
+    arguments = ("--bundle", str(tiny_shop.bundles), "--root", str(root), "--config", str(config), "--workers", "2")
+    with service(*arguments) as url:
         (folder,) = (root / FOLDER).iterdir()
         asked = 0
         while asked < 2_000 and sum(searches(path) > 0 for path in folder.glob("counter_*.db")) < 2:
