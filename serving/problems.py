@@ -68,6 +68,8 @@ def install(app: FastAPI) -> None:
 
     async def problem(request: Request, error: Exception) -> Response:
         found = as_problem(error)
+        if found.status_code == 404 and any(ord(sign) < 32 for sign in request.scope["path"]):  # which matches no route
+            found = refused("path", "must not hold control characters")
         if found.status_code == 405:  # the framework names the methods of one route of the path
             found.headers = {"Allow": ", ".join(_methods(request))}
         return found.response()

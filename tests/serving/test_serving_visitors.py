@@ -249,3 +249,9 @@ def test_the_documentation_names_every_status_of_the_rules(client: TestClient) -
     told = client.get("/openapi.json").json()["paths"]["/v1/rules"]["delete"]["responses"]
     assert client.delete("/v1/rules?id=none").status_code == 404
     assert "404" in told
+
+
+@pytest.mark.parametrize("user", ["a%0Ab", "%0a", "a%1f%0A"])
+def test_an_id_with_a_line_break_is_refused_by_name(client: TestClient, user: str) -> None:
+    answer = client.delete(f"/v1/users/{user}")
+    assert (answer.status_code, "control characters" in answer.text) == (422, True), answer.text
