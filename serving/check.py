@@ -20,6 +20,7 @@ def check(logs: Path, days: int | None, report: Path | None, config: Path | None
     """Whether feedback finds its pages, clocks are right and nothing is lost or doubled; ends with 3 on an alarm."""
     from pipeline.config import load_section
     from pipeline.logs.config import LogsConfig
+    from pipeline.logs.moments import Plausible
     from pipeline.logs.partitions import DAY_MS
     from pipeline.logs.read import Log
     from pipeline.logs.watch.config import WatchConfig
@@ -30,9 +31,17 @@ def check(logs: Path, days: int | None, report: Path | None, config: Path | None
     known = sorted({*log.days("feedback"), *log.days("impression")})
     since = known[-days] * DAY_MS if days is not None and days < len(known) else None
     reported = None if report is None else read_reported(report)
-    windows = load_section(config, "logs", LogsConfig).windows_ms
+    rules = load_section(config, "logs", LogsConfig)
+    windows, plausible = rules.windows_ms, Plausible.of(rules)
     with progress("check", quiet=json_) as on_progress:
-        found = watch(log, bounds, since=since, windows=windows, reported=reported, on_progress=on_progress)
+        found = watch(
+            *(log, bounds),
+            since=since,
+            windows=windows,
+            plausible=plausible,
+            reported=reported,
+            on_progress=on_progress,
+        )
     show(values(found), json_, lambda: lines(found, bounds))
     if found.alarms:
         raise GateError(f"{len(found.alarms)} alarms, first: {found.alarms[0]}")

@@ -38,6 +38,14 @@ class WatchConfig(Config):
     )
     before_page: float = Field(default=0.01, ge=0, le=1, description="joined feedback: most that is before its page")
     future: float = Field(default=0.01, ge=0, le=1, description="events: most that happen after they were received")
+    impossible: float = Field(
+        default=0.0, ge=0, le=1, description="events: most whose moment cannot be, by [logs] earliest and ahead_ms"
+    )
+    at_once: float = Field(default=0.5, ge=0, le=1, description="events: most of a day at one and the same moment")
+    one_subject: float = Field(default=0.5, ge=0, le=1, description="events: most that one subject made")
+    float_ids: float = Field(
+        default=0.01, ge=0, le=1, description="events: most with an id like 10.0, which is 10 elsewhere"
+    )
     late: float = Field(
         default=0.05, ge=0, le=1, description="events: most that are received `late_ms` after their time"
     )

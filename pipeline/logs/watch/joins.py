@@ -14,12 +14,15 @@ import polars as pl
 
 from pipeline.errors import InputError
 from pipeline.logs.attribution import attribute, outcomes_known, shown_items
+from pipeline.logs.config import LogsConfig
 from pipeline.logs.events import subject
+from pipeline.logs.moments import Plausible
 from pipeline.logs.partitions import DAY_MS, day_name
 from pipeline.logs.read import Log
 from pipeline.logs.sessions import IDLE_MS
 from pipeline.logs.watch.config import AT_LEAST, WatchConfig
 from pipeline.logs.watch.robots import SIGNS, conduct, judge, nobody, together
+from pipeline.logs.watch.shares import float_items, shares
 from pipeline.logs.watch.sketch import BUCKETS, Counts, quantile, sketch
 
 # rate -> the counts it is the quotient of
@@ -28,6 +31,10 @@ RATES: Final[dict[str, tuple[str, str]]] = {
     "attributed": ("attributed", "feedback"),
     "before_page": ("before_page", "joined"),
     "future": ("future", "events"),
+    "impossible": ("impossible", "events"),
+    "at_once": ("at_once", "events"),
+    "one_subject": ("largest", "acts"),
+    "float_ids": ("float_ids", "events"),
     "late": ("late", "events"),
     "unseen": ("unseen", "labelled"),
     "repeated": ("repeated", "events"),
@@ -104,12 +111,14 @@ def watch(
     since: int | None = None,
     before: int | None = None,
     windows: Mapping[str, int] | None = None,
+    plausible: Plausible | None = None,
     reported: Mapping[str, int] | None = None,
     on_progress: Progress = lambda *_: None,
 ) -> Watched:
     """Watch the days of a log that hold events with since <= time < before (ms).
 
-    windows: of attribution, by action. reported: `duplicates`, `rejected`, `delivered`, `dropped`, `answered` as
+    windows: of attribution, by action. plausible: which moments can be.
+    reported: `duplicates`, `rejected`, `delivered`, `dropped`, `answered` as
     ingest, store and service counted them; what a log refused it knows itself. Raises InputError for a log without
     clock or without feedback and pages.
     """
@@ -124,7 +133,7 @@ def watch(
     subjects = nobody()
     for done, day in enumerate(wanted):
         on_progress(day_name(day), done / len(wanted))
-        days[day_name(day)], acting = _day(log, day, config, windows)
+        days[day_name(day)], acting = _day(log, day, config, windows, plausible or Plausible.of(LogsConfig()))
         subjects = together(subjects, acting)
     judged = judge(subjects, config.robot)
     overall = _overall(log, list(days.values()), judged, reported or {})
@@ -166,10 +175,13 @@ def _robots(judged: pl.DataFrame) -> dict[str, int]:
     flagged = judged.filter("robot")
     signs = {f"robots_{sign}": int(judged[sign].sum()) for sign in SIGNS}
     acts = {"acts": int(judged["events"].sum()), "robot_events": int(flagged["events"].sum())}
+    acts["largest"] = int(str(judged["events"].max() or 0))
     return {"subjects": len(judged), "robots": len(flagged)} | acts | signs
 
 
-def _day(log: Log, day: int, config: WatchConfig, windows: Mapping[str, int] | None) -> tuple[Tally, pl.DataFrame]:
+def _day(
+    log: Log, day: int, config: WatchConfig, windows: Mapping[str, int] | None, plausible: Plausible
+) -> tuple[Tally, pl.DataFrame]:
     """The tally of one day, and the conduct of its subjects."""
     start, end = day * DAY_MS, (day + 1) * DAY_MS
     # A page at the end of the day is seen in the next one's first half hour.
@@ -177,7 +189,7 @@ def _day(log: Log, day: int, config: WatchConfig, windows: Mapping[str, int] | N
     today = told.filter(pl.col("time") < end)
     own = log.scan("impression", since=start, before=end)
     shown = pl.col("items").list.len()
-    own = own.select(subject(), "request_id", "page", "time", "received", outcomes_known(), shown=shown)
+    own = own.select(subject(), "request_id", "page", "time", "received", outcomes_known(), float_items(), shown=shown)
     pages = own.collect()
     near = _near(log, told, start - config.lookback_days * DAY_MS, end + IDLE_MS)
     counts, lag = _joined(today, near)
@@ -185,6 +197,7 @@ def _day(log: Log, day: int, config: WatchConfig, windows: Mapping[str, int] | N
     counts["attributed"] = int((outcomes["time"] < end).sum())
     acting = conduct(pages, today)
     counts |= _pages(pages, outcomes) | _clocks(pages, today, config) | _robots(judge(acting, config.robot))
+    counts |= shares(pages, today, plausible)
     counts["repeated"] += len(today) - today.n_unique(["subject", "item_id", "action", "request_id", "time"])
     both = pl.concat([pages.select("time", "received"), today.select("time", "received")])
     return Tally(counts, lag, sketch((both["received"] - both["time"]).to_numpy())), acting
