@@ -83,7 +83,8 @@ def test_their_counts_are_shared() -> None:
 
 
 def test_their_pages_are_of_one_pair_and_of_one_side(tmp_path: Path) -> None:
-    pages = frame("impression", *(page(f"r{n}", n, "a", query=query) for n, query in enumerate(WOMEN)))
+    day = 20_000 * DAY_MS
+    pages = frame("impression", *(page(f"r{n}", day + n, "a", query=query) for n, query in enumerate(WOMEN)))
     pages.with_columns(type=pl.lit("impression")).write_parquet(tmp_path / "pages.parquet")
     ingest("podium", [tmp_path / "pages.parquet"], tmp_path / "log")
     assert read_pages(Log.open(tmp_path / "log")).pairs == 1
