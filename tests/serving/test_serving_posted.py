@@ -31,7 +31,7 @@ def without(event: dict[str, Any], *names: str) -> dict[str, Any]:
         (1_740_823_200.5, "epoch seconds"),
         (0, "before 1990"),
         ("1989-12-31T23:59:59Z", "before 1990"),
-        (now_ms() + 2 * DAY, "more than 24 h after it was received"),
+        pytest.param(now_ms() + 2 * DAY, "more than 24 h after it was received", id="in two days"),
         ("2098-01-01T00:00:00Z", "more than 24 h after it was received"),
         ("2025-03-01T10:00:00", "timezone"),
         ("03/01/2025 10:00", "RFC3339"),
