@@ -290,7 +290,7 @@ PUBLISHED: dict[str, tuple[Break, tuple[str, ...]]] = {
     "items that are no table": (write("catalogue/items.parquet", b"garbage"), ("items.parquet",)),
     "items without names": (
         lambda b: shutil.copy(b / "catalogue/timeline.parquet", b / "catalogue/items.parquet"),
-        ("items.parquet", "item_id"),
+        ("items.parquet", "event_id", "train again"),
     ),
     "a timeline that is another table": (
         lambda b: shutil.copy(b / "catalogue/items.parquet", b / "catalogue/timeline.parquet"),

@@ -58,7 +58,7 @@ FIELDS: list[tuple[str, dict[str, Any], str, str]] = [
     ("item", {"colour": "red"}, "colour", "unknown field"),
     ("item", {"price": "9.50"}, "price", "Expected `float | null`"),
     ("item", {"price": -1}, "price", ">= 0"),
-    ("item", {"available": "yes"}, "available", "Expected `bool`"),
+    ("item", {"available": "yes"}, "available", "Expected `bool"),
     ("item", {"category": "Shoes"}, "category", "Expected `array | null`"),
     ("item", {"category": ["Shoes", None]}, "category[1]", "Expected `str`"),
     ("item", {"tags": [1]}, "tags[0]", "Expected `str`"),

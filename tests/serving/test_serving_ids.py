@@ -174,7 +174,7 @@ def test_logs_and_exports_hold_ids_as_they_were_written(shelf: Shelf, tmp_path: 
 def test_a_file_of_users_holds_one_a_line(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("ann lee\n01\n \norg/9\n\n")
     feedback = pl.DataFrame({"user_id": ["ann lee"]})
-    assert sorted(_read_users(tmp_path / "users", feedback)) == [" ", "01", "ann lee", "org/9"]
+    assert sorted(_read_users(tmp_path / "users", feedback)) == ["01", "ann lee", "org/9"]
 
 
 @pytest.mark.parametrize("name", ["-x", "--help", "a b", "org/9", "=1", "日本"])
