@@ -40,7 +40,7 @@ Zone = ZoneInfo | timezone
 TIME_OPTIONS: Final = ("unit", "zone", "dates")
 READ: Final = {"time": pl.Int64(), "reason": pl.String()}  # what `column` tells of each row
 
-_MADE: Final = 1_796_083_200_000  # 2026-12-01
+_MADE: Final = 1_795_996_800_000  # 2026-11-30
 _TEXT: Final = 100  # characters of a time at most
 _NS: Final[dict[Unit, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
