@@ -12,7 +12,22 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from compact_tools import DAY, TODAY, Event, about, bundle, click, holds, ingested, item, page, parquet, row, suggestion
+from compact_tools import (
+    DAY,
+    TODAY,
+    Event,
+    about,
+    bundle,
+    click,
+    holds,
+    ingested,
+    item,
+    page,
+    parquet,
+    returned_names,
+    row,
+    suggestion,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,7 +144,9 @@ def test_a_log_is_that_of_those_who_were_not_forgotten_whenever_they_were(
             if data.draw(st.booleans()):
                 compact(store, folder / "log", bundles=folder / "bundles")
         compact(store, folder / "log", bundles=folder / "bundles")
-        assert parquet(folder / "log") == parquet(ingested(folder / "expected", alive.values()))
+        with returned_names():
+            expected = ingested(folder / "expected", alive.values()) if alive else None
+        assert parquet(folder / "log") == ({} if expected is None else parquet(expected))
         assert not store.pending()
         left = {_user(event) for event in alive.values()}
         assert [holds(folder / "log", user) for user in USERS if user not in left] == [[]] * (3 - len(left & {*USERS}))

@@ -217,7 +217,7 @@ def test_what_is_no_table_is_refused_with_its_fix(
 @pytest.mark.parametrize("quoted", [False, True])
 def test_a_bad_row_is_refused_by_itself_with_its_line(bad: str, field: str, quoted: bool, tmp_path: Path) -> None:
     """Before it stand a blank line and, `quoted`, a cell of three lines."""
-    first = f'"a\n""quoted""\n",x,{MS}' if quoted else f"a,x,{MS}"
+    first = f'a,x,"{MS}\n\n"' if quoted else f"a,x,{MS}"
     read = Read(tmp_path, clicks(first, "", bad, f"c,z,{MS}"), CLICKS)
     names = {"t": "time"}
     assert read.refused == [(6 if quoted else 4, names.get(field, field))]
