@@ -18,6 +18,8 @@ from test_faults_config import FILES, commands
 from test_faults_events import changed, check_one_row, check_over_a_file, check_table, with_one_bad
 from test_faults_http import CALLS, RAW
 
+pytestmark = pytest.mark.full
+
 
 @dataclass(frozen=True, slots=True)
 class Bench:

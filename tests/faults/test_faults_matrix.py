@@ -19,6 +19,9 @@ FOREIGN = re.compile(
 )
 
 
+AT_ONCE = ("no clicks", "empty")  # what `make test` tries too
+
+
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
     """The bench of a row, which is made once."""
@@ -33,7 +36,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bench]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("row", NAMED)
+@pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in AT_ONCE else pytest.mark.full) for row in NAMED])
 def test_a_log_that_says_little_ends_in_an_answer_or_a_sentence(
     bench: Callable[[str], Bench], row: str, command: str
 ) -> None:
@@ -47,6 +50,7 @@ def test_a_log_odd_in_another_way_does_too(bench: Callable[[str], Bench], row: s
     check(bench(row), command)
 
 
+@pytest.mark.full
 def test_a_bundle_judged_by_what_it_was_trained_on_is_told_loudly(bench: Callable[[str], Bench]) -> None:
     of = bench("nothing odd")
     sides, bundles = of.root / "sides", of.root / "bundles"

@@ -21,6 +21,7 @@ from pipeline.logs.migrate import migrate
 from pipeline.logs.partitions import day_file, days
 from pipeline.logs.read import Log, latest_items
 from pipeline.logs.split import split
+from tests.examples import examples
 from tests.frames import frame
 
 T0 = 1_700_000_000_000
@@ -166,7 +167,7 @@ def same(left: Catalogue, right: Catalogue) -> None:
         assert np.array_equal(one.price[first], two.price[second], equal_nan=True)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(100))
 @given(st.lists(EVENT, min_size=1, max_size=8), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_any_order_of_delivery_in_any_parts_gives_the_same_catalogue(events: list[Any], random: Any, size: int) -> None:
     rows = rows_of(*map(told, events))

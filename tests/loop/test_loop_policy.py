@@ -16,6 +16,8 @@ from serving.loop import Loop
 from serving.loop_policy import Served, frames_of, starts_of
 from tests.loop.conftest import tiny
 
+pytestmark = pytest.mark.full
+
 WIDTH = 20
 
 

@@ -16,6 +16,8 @@ from podium import cli
 from serving.loop import Loop, LoopOptions, run_loop
 from tests.loop.conftest import OPTIONS, tiny
 
+pytestmark = pytest.mark.full
+
 ROUNDS = ("round-0", "round-1", "round-2")
 
 

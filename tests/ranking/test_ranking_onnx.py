@@ -61,7 +61,10 @@ def hostile(size: int) -> np.ndarray:
     return rows
 
 
-@pytest.mark.parametrize(("converts", "size"), [("clicked", 100_000), ("entire", 10_000)])
+@pytest.mark.parametrize(
+    ("converts", "size"),
+    [pytest.param("clicked", 100_000, marks=pytest.mark.full), ("clicked", 10_000), ("entire", 10_000)],
+)
 def test_both_runtimes_give_the_same_scores_on_any_rows(tmp_path: Path, converts: str, size: int) -> None:
     ranker(converts=converts).save(tmp_path)
     inputs = Inputs.plain(hostile(size))

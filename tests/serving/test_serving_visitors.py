@@ -50,20 +50,18 @@ def ids(value: object) -> str:
     return json.dumps(value)[:60]
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=ids)
 @pytest.mark.parametrize(("method", "path", "body"), UNSAFE, ids=ids)
-def test_a_page_of_another_site_changes_nothing(
-    client: TestClient, method: str, path: str, body: object, headers: Mapping[str, str]
-) -> None:
-    answer = client.request(method, path, json=body, headers=headers)
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (403, "Origin"), answer.text
+def test_a_page_of_another_site_changes_nothing(client: TestClient, method: str, path: str, body: object) -> None:
+    for headers in FOREIGN:
+        answer = client.request(method, path, json=body, headers=headers)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (403, "Origin"), (headers, answer.text)
 
 
-@pytest.mark.parametrize("host", STRANGE_HOSTS)
 @pytest.mark.parametrize("path", READS)
-def test_nothing_is_read_under_a_strange_name(client: TestClient, path: str, host: str) -> None:
-    answer = client.get(path, headers={"Host": host})
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (421, "Host"), answer.text
+def test_nothing_is_read_under_a_strange_name(client: TestClient, path: str) -> None:
+    for host in STRANGE_HOSTS:
+        answer = client.get(path, headers={"Host": host})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (421, "Host"), (host, answer.text)
 
 
 @pytest.mark.parametrize("host", OUR_HOSTS)
