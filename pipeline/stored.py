@@ -38,7 +38,7 @@ def _mapped(path: Path) -> NDArray[Any]:
 def read_table(path: Path, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """A Parquet file. Raises ArtifactError when it cannot be read or its columns are not those of `schema`."""
     try:
-        frame = pl.read_parquet(path, memory_map=False)
+        frame = pl.read_parquet(path, memory_map=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ArtifactError(path.name, f"a readable table; train again ({error})", place=str(path.parent)) from error
     have = frame.schema

@@ -78,8 +78,8 @@ class SuggestIndex:
     def open(cls, folder: Path, *, min_word: int = 4, dominance: float = 4.0) -> "SuggestIndex":
         """Raises ArtifactError when a file is missing, damaged, or does not fit the others."""
         try:
-            table = pl.read_parquet(folder / QUERIES, memory_map=False)
-            words = pl.read_parquet(folder / WORDS, memory_map=False)
+            table = pl.read_parquet(folder / QUERIES, memory_map=False, glob=False)
+            words = pl.read_parquet(folder / WORDS, memory_map=False, glob=False)
             both = PrefixIndex.open(folder, "heads"), PrefixIndex.open(folder, "tails")
             plain = {n: np.asarray(np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False)) for n in _PLAIN}
             counts = dict(zip(words["word"].to_list(), words["count"].to_list(), strict=True))

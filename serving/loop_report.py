@@ -73,7 +73,7 @@ def measure(folder: Path, earlier: Sequence[Path], since: int, living: int) -> d
     came.write_parquet(folder / _CAME)
     often = np.zeros(max(living, len(shown)), dtype=np.int64)
     often[: len(shown)] = shown["shown"].to_numpy()
-    ever = pl.concat([shown, *(pl.read_parquet(one / _SHOWN) for one in earlier)])
+    ever = pl.concat([shown, *(pl.read_parquet(one / _SHOWN, glob=False) for one in earlier)])
     action = feedback["action"]
     clicks, purchases = int((action == "click").sum()), int((action == "purchase").sum())
     return {
@@ -98,7 +98,7 @@ def _came(log: Log, earlier: Sequence[Path]) -> pl.DataFrame:
     """Items heard of for the first time, and when they came."""
     told = log.frame("item", columns=["item_id", "time"]).group_by("item_id").agg(came=pl.col("time").min())
     for one in earlier:
-        told = told.join(pl.read_parquet(one / _CAME), on="item_id", how="anti")
+        told = told.join(pl.read_parquet(one / _CAME, glob=False), on="item_id", how="anti")
     return told.sort("item_id")
 
 
@@ -107,7 +107,7 @@ def _newcomers(before: Sequence[Path], ever: pl.DataFrame) -> dict[str, Any]:
     none = {"new_items": 0, "new_shown": None, "new_hours": None}
     if not before:
         return none
-    came = pl.read_parquet(before[0] / _CAME).filter(pl.col("came") > START)
+    came = pl.read_parquet(before[0] / _CAME, glob=False).filter(pl.col("came") > START)
     if not len(came):
         return none
     first = ever.group_by("item_id").agg(first=pl.col("first").min())
@@ -123,7 +123,7 @@ def _newcomers(before: Sequence[Path], ever: pl.DataFrame) -> dict[str, Any]:
 
 def _true(truth: Path) -> dict[str, float]:
     """What the pages were worth, and what of the best pages' worth that is where these are known."""
-    worth = pl.read_parquet(truth / "worth.parquet")
+    worth = pl.read_parquet(truth / "worth.parquet", glob=False)
     judged = worth.drop_nulls("best")
     certain = judged.filter(~pl.col("explored"))
     return {

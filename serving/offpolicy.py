@@ -145,7 +145,7 @@ def read_ranks(path: Path, mode: str) -> pl.DataFrame:
 
     Raises InputError for what is no run, and for an item that stands twice under a request.
     """
-    table = pl.read_parquet(path) if path.suffix == ".parquet" and path.is_file() else None
+    table = pl.read_parquet(path, glob=False) if path.suffix == ".parquet" and path.is_file() else None
     if table is not None and "mode" in table.columns:
         modes = table["mode"].unique().sort().to_list()
         table = table.filter(pl.col("mode") == mode)

@@ -74,7 +74,7 @@ class Run:
         file = self.folder / REQUESTS
         if not file.is_file():
             raise InputError("run", f"an evaluation with {REQUESTS}; evaluate again", place=str(self.folder))
-        return pl.read_parquet(file).filter(pl.col("system") == "podium")
+        return pl.read_parquet(file, glob=False).filter(pl.col("system") == "podium")
 
 
 @dataclass(frozen=True, slots=True)

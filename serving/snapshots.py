@@ -185,9 +185,15 @@ def remove_subject(folder: Path, subject: str) -> None:
         return
     with _alone(folder):
         for path in snapshot_files(folder):
-            if not pl.scan_parquet(path).filter(pl.col("subject") == subject).select(pl.len()).collect().item():
+            if (
+                not pl.scan_parquet(path, glob=False)
+                .filter(pl.col("subject") == subject)
+                .select(pl.len())
+                .collect()
+                .item()
+            ):
                 continue
-            left = pl.read_parquet(path, memory_map=False).filter(pl.col("subject") != subject)
+            left = pl.read_parquet(path, memory_map=False, glob=False).filter(pl.col("subject") != subject)
             if len(left):
                 write_whole(left, path)
             else:

@@ -111,7 +111,7 @@ def without(log: Path, target: Path, forgotten: Forgotten) -> dict[str, int]:
         if not users:
             link(path, day_file(target, kind, day))
             continue
-        rows = pl.read_parquet(path)
+        rows = pl.read_parquet(path, glob=False)
         kept = rows.filter(~pl.col("user_id").is_in(users).fill_null(value=False))
         write_days(target, kind, kept)
         removed[kind] += len(rows) - len(kept)
@@ -128,9 +128,9 @@ def _parts(log: Path) -> Iterator[tuple[str, int, Path]]:
 
 def _users(path: Path, forgotten: Forgotten) -> list[str]:
     """The forgotten users a file names."""
-    if "user_id" not in pl.read_parquet_schema(path):
+    if "user_id" not in pl.scan_parquet(path, glob=False).collect_schema():
         return []
-    named = pl.scan_parquet(path).select(pl.col("user_id").drop_nulls().unique()).collect()["user_id"]
+    named = pl.scan_parquet(path, glob=False).select(pl.col("user_id").drop_nulls().unique()).collect()["user_id"]
     return [name for name in named if is_gone(name, forgotten)]
 
 

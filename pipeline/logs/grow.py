@@ -100,10 +100,10 @@ def _orphans(chunks: Sequence[Spilled], log: Path) -> int:
     if not refused or not told:
         return 0
     lost = pl.col("request_id").is_in(pl.Series(sorted(refused)).implode())
-    named = pl.scan_parquet(told).filter(lost).select("request_id").collect()
+    named = pl.scan_parquet(told, glob=False).filter(lost).select("request_id").collect()
     pages += [day_file(log, "impression", day) for day in days(log, "impression")]
     if pages and len(named):
-        known = pl.scan_parquet(pages).filter(lost).select("request_id").collect(engine="streaming")
+        known = pl.scan_parquet(pages, glob=False).filter(lost).select("request_id").collect(engine="streaming")
         named = named.join(known, on="request_id", how="anti")
     return len(named)
 

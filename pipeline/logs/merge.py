@@ -49,7 +49,7 @@ def link_days(files: Mapping[int, Path], kind: str, target: Path) -> None:
 
 def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path) -> tuple[int, int]:
     """How many rows there are then, and how many fell that said something else than the one of their id that stayed."""
-    arriving = pl.scan_parquet(new).group_by(_DAY).len().sort("day").collect(engine="streaming")
+    arriving = pl.scan_parquet(new, glob=False).group_by(_DAY).len().sort("day").collect(engine="streaming")
     fresh = dict(arriving.iter_rows())
     winners, conflicts, days_apart = _across_days(kind, new, list(old.values()))
     touched = sorted(fresh.keys() | days_apart)
@@ -60,7 +60,7 @@ def _merge_kind(kind: str, new: list[Path], old: Mapping[int, Path], draft: Path
     for batch in _batches(sizes):
         files = [*new, *(old[day] for day in batch if day in old)]
         inside = pl.col("time").is_between(batch[0] * DAY_MS, (batch[-1] + 1) * DAY_MS, closed="left")
-        rows = pl.scan_parquet(files).filter(inside).collect()
+        rows = pl.scan_parquet(files, glob=False).filter(inside).collect()
         rows = rows.join(winners, on="event_id", how="anti")
         rows, others = _deduplicated(pl.concat([rows, winners.filter(inside)]))
         conflicts += others
@@ -75,10 +75,10 @@ def _across_days(kind: str, new: list[Path], old: list[Path]) -> tuple[pl.DataFr
 
     Ids are compared by hash first, and of the log only those that come again: its own are each there once.
     """
-    fresh = pl.scan_parquet(new).select(_HASH, _DAY).unique().collect(engine="streaming")
+    fresh = pl.scan_parquet(new, glob=False).select(_HASH, _DAY).unique().collect(engine="streaming")
     found = fresh
     if old:
-        known = pl.scan_parquet(old).select(_HASH, _DAY)
+        known = pl.scan_parquet(old, glob=False).select(_HASH, _DAY)
         again = known.join(fresh.lazy().select("hash").unique(), on="hash", how="semi").collect(engine="streaming")
         found = pl.concat([fresh, again]).unique()
     repeated = found.filter(pl.col("hash").is_duplicated())
@@ -86,7 +86,7 @@ def _across_days(kind: str, new: list[Path], old: list[Path]) -> tuple[pl.DataFr
         return empty(kind), 0, set()
     files = [*new, *old]
     several = repeated["hash"].unique().implode()
-    rows = pl.scan_parquet(files).filter(_HASH.is_in(several)).select(*COLUMNS[kind]).collect()
+    rows = pl.scan_parquet(files, glob=False).filter(_HASH.is_in(several)).select(*COLUMNS[kind]).collect()
     return *_deduplicated(rows), set(repeated["day"])
 
 
@@ -118,4 +118,4 @@ def _batches(sizes: Mapping[int, int]) -> Iterator[list[int]]:
 
 def _rows(files: Iterable[Path]) -> int:
     paths = list(files)
-    return int(pl.scan_parquet(paths).select(pl.len()).collect().item()) if paths else 0
+    return int(pl.scan_parquet(paths, glob=False).select(pl.len()).collect().item()) if paths else 0

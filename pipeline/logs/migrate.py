@@ -70,7 +70,7 @@ def migrate(root: Path, steps: Mapping[int, Step] = STEPS) -> Migrated:
 
 
 def _lifted(path: Path, kind: str, schema: int, steps: Mapping[int, Step]) -> pl.DataFrame:
-    rows = pl.read_parquet(path)
+    rows = pl.read_parquet(path, glob=False)
     try:
         for each in range(schema, SCHEMA):
             rows = steps[each](kind, rows)
@@ -95,7 +95,7 @@ def _parts(root: Path) -> list[tuple[str, int]]:
 
 def _fits(path: Path, kind: str) -> bool:
     """Whether a file has exactly the columns of this version."""
-    return dict(pl.read_parquet_schema(path)) == COLUMNS[kind]
+    return dict(pl.scan_parquet(path, glob=False).collect_schema()) == COLUMNS[kind]
 
 
 def _rows(facts: Mapping[str, object]) -> dict[str, int]:

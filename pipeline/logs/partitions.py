@@ -105,7 +105,7 @@ def read_manifest(root: Path) -> dict[str, object]:
 def _missing(path: Path, kind: str) -> list[str]:
     """Columns that an earlier version did not write; none of a file that is not there, or none of Parquet's."""
     try:
-        have = pl.read_parquet_schema(path)
+        have = pl.scan_parquet(path, glob=False).collect_schema()
     except (OSError, pl.exceptions.PolarsError):
         return []  # whoever reads the rows says what is wrong with the file
     return [name for name in COLUMNS[kind] if name not in have]
@@ -119,7 +119,7 @@ def _check_columns(root: Path) -> None:
         if path is None or not path.is_file():
             continue
         try:
-            have = pl.read_parquet_schema(path)
+            have = pl.scan_parquet(path, glob=False).collect_schema()
         except (OSError, pl.exceptions.PolarsError):  # whoever reads the rows says what is the matter
             continue
         if missing := [name for name in COLUMNS[kind] if name not in have]:
@@ -144,7 +144,7 @@ def count_rows(root: Path) -> dict[str, int]:
     for kind in TYPES:
         files = [day_file(root, kind, day) for day in days(root, kind)]
         if files:
-            counts[kind] = int(pl.scan_parquet(files).select(pl.len()).collect().item())
+            counts[kind] = int(pl.scan_parquet(files, glob=False).select(pl.len()).collect().item())
     return counts
 
 

@@ -165,7 +165,7 @@ def _copy(
         if start >= since and (before is None or end <= before) and day not in late:
             whole[day] = path
             continue
-        kept = pl.scan_parquet(path).filter(pl.col("time") >= since)
+        kept = pl.scan_parquet(path, glob=False).filter(pl.col("time") >= since)
         kept = kept if before is None else kept.filter(pl.col("time") < before)
         kept = kept if received_before is None else kept.filter(pl.col("received") < received_before)
         write_days(target, kind, kept.collect())

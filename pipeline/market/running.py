@@ -142,7 +142,7 @@ class Running:
             self.day += 1
         self.count = state["count"]
         self._delivery.bit_generator.state = state["delivery"]
-        self._waiting = [pl.read_parquet(folder / _WAITING)]
+        self._waiting = [pl.read_parquet(folder / _WAITING, glob=False)]
 
     def _morning(self, rng: np.random.Generator) -> Ints:
         """The stock and the demand of the day; returns the items whose row changed overnight."""

@@ -74,7 +74,7 @@ def read_truth(folder: Path, task: Task, item_ids: pl.Series) -> Labels:
     rows = task.requests.select("request_id").with_row_index("row").lazy()
     items = item_ids.rename("item_id").to_frame().with_row_index("dense").lazy()
     text = pl.col("request_id", "item_id").cast(pl.String)
-    known = pl.scan_parquet(path).with_columns(text).join(rows, on="request_id")
+    known = pl.scan_parquet(path, glob=False).with_columns(text).join(rows, on="request_id")
     pairs = known.join(items, on="item_id").select("row", "dense", "utility").collect().sort("row", "dense")
     if not len(pairs):
         raise InputError(

@@ -81,3 +81,15 @@ def test_rows_that_do_not_fit_leave_the_log_as_it_was(log: Path) -> None:
     with pytest.raises(ArtifactError, match="feedback"):
         migrate(log)
     assert contents(log) == before
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    """Signs that other programs take for patterns are letters of a name."""
+    log = tmp_path / "a[b]*c?{d}" / "log"
+    source = tmp_path / "a[b]*c?{d}" / "[x]*.jsonl"
+    source.parent.mkdir()
+    source.write_text("".join(json.dumps({**EVENTS[1], "event_id": name}) + "\n" for name in ("f1", "f2")))
+    for known in (0, 2):
+        assert ingest("podium", [source], log).duplicates["feedback"] == known
+    assert migrate(log).rewritten == 0
+    assert Log.open(log).everything().frame("feedback")["event_id"].to_list() == ["f1", "f2"]

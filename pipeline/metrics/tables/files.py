@@ -28,7 +28,7 @@ def read_table(path: Path, trec: tuple[str, ...]) -> tuple[pl.DataFrame, str, in
         raise InputError("file", "an existing file (Parquet, CSV or TREC text)", place=str(path))
     if path.suffix == ".parquet":
         try:
-            return pl.read_parquet(path), "row", 0
+            return pl.read_parquet(path, glob=False), "row", 0
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError("file", f"Parquet ({error})", place=str(path)) from error
     data = _text(path)
