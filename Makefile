@@ -34,7 +34,7 @@ test-full: install
 	PODIUM_TESTS=full $(BIN)/pytest -n 2 --dist loadgroup
 
 test-kernels: install
-	$(BIN)/python -m tests.other_kernels $(BIN)/pytest -m "not full" -n 2
+	$(BIN)/python -m tests.other_kernels $(BIN)/pytest -m "not full" -n 2 --dist loadgroup
 
 check: install
 	$(BIN)/ruff check .
